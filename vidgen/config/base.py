@@ -1,0 +1,31 @@
+"""The strict base of every config model, and the base of the model families' configs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ConditionName = Literal["label", "text", "image", "sketch", "past"]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors, values do not change after loading, 'yes' is no boolean."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
+    )
+
+
+class FamilyConfig(Strict):
+    """What every model family has; each family's config.py extends it."""
+
+    family: str
+    """Name of the model family, a row of FAMILIES."""
+    conditions: tuple[ConditionName, ...] = ()
+    """What the model is told about a clip: label, text, image (first frame), sketch, past."""
+    past_frames: int = Field(default=0, ge=0)
+    """How many frames `past` holds; they precede the generated ones."""
+
+    def check_video(self, *, frames: int, height: int, width: int) -> None:
+        """Raise ValueError if clips of this size cannot go through the model."""

@@ -1,0 +1,195 @@
+"""RunConfig: everything that decides what a run does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+
+from vidgen.config.base import FamilyConfig, Strict
+from vidgen.config.families import config_class
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+class SyntheticConfig(Strict):
+    """Captioned moving shapes, made on the machine that needs them; the same bytes everywhere."""
+
+    clips: PositiveInt = 2400
+    """How many source videos to make."""
+    seed: int = 0
+    """Seed of the attributes and motion."""
+
+
+class DataConfig(Strict):
+    """Which clips, and their shape on the way into the model."""
+
+    url: str | None = None
+    """Prepared data set: a folder or s3://bucket/prefix. Empty: use `synthetic`."""
+    synthetic: SyntheticConfig | None = None
+    """Make a synthetic data set when no url is given."""
+    frames: PositiveInt = 16
+    """Frames in a training clip, T."""
+    height: PositiveInt = 32
+    """Pixels, H."""
+    width: PositiveInt = 32
+    """Pixels, W."""
+    fps: Annotated[float, Field(gt=0)] | None = None
+    """Frame rate to sample clips at, frames per second; empty: the data set's own."""
+    labels: tuple[str, ...] = ()
+    """Class names by index; filled in from the data set when a run starts."""
+    loader_workers: int = Field(default=0, ge=0)
+    """Decoder processes per rank; 0 decodes in a thread of the training process."""
+    prefetch: PositiveInt = 4
+    """Batches decoded ahead, per rank."""
+    cache: bool = True
+    """Keep decoded clips in memory while they fit `cache_bytes`."""
+    cache_bytes: int = Field(default=2 * 1024**3, ge=0)
+    """Upper bound of the decoded-clip cache of a rank, bytes."""
+
+
+class OptimizerConfig(Strict):
+    """How weights move."""
+
+    name: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    """Peak learning rate."""
+    betas: tuple[Ratio, Ratio] = (0.9, 0.99)
+    """Decay rates of Adam's two moments."""
+    eps: float = Field(default=1e-8, gt=0)
+    momentum: Ratio = 0.9
+    """For sgd and rmsprop."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Never applied to norms, biases and embeddings (tensors of fewer than two dimensions)."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest global gradient norm; 0 leaves gradients alone."""
+
+
+class ScheduleConfig(Strict):
+    """Learning rate over steps: linear warm-up, then the named shape."""
+
+    kind: Literal["constant", "cosine", "linear", "wsd"] = "cosine"
+    """wsd: warm-up, stable, then linear decay over the last `decay_ratio` of the steps."""
+    warmup_steps: int = Field(default=100, ge=0)
+    final_ratio: Ratio = 0.01
+    """Learning rate at the last step over the peak."""
+    decay_ratio: Ratio = 0.2
+    """Share of the steps that decay, for wsd."""
+
+
+class TrainConfig(Strict):
+    """The loop."""
+
+    steps: PositiveInt = 1000
+    """Optimizer steps."""
+    batch_size: PositiveInt = 32
+    """Clips per optimizer step over all ranks and accumulated parts."""
+    accumulate: PositiveInt = 1
+    """Parts a rank's share of the batch is cut into, to save memory."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the GPU has it, fp16 with loss scaling on older ones, fp32 on CPU."""
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the averaged weights used for samples and scores; 0 turns it off."""
+    log_every: PositiveInt = 10
+    """Steps between lines in metrics.jsonl."""
+    validate_every: int = Field(default=200, ge=0)
+    """Steps between validation losses; 0: never."""
+    validate_clips: PositiveInt = 64
+    """Validation clips per pass, at most."""
+    sample_every: int = Field(default=500, ge=0)
+    """Steps between sample videos; 0: only at the end."""
+    samples: PositiveInt = 8
+    """Videos per sample grid."""
+    checkpoint_every: int = Field(default=500, ge=0)
+    """Steps between checkpoints; 0: only at the end."""
+    keep_checkpoints: PositiveInt = 2
+    """Newest checkpoints kept."""
+
+
+class ScaleConfig(Strict):
+    """How many processes train, and on what."""
+
+    workers: int = Field(default=0, ge=0)
+    """Ray Train workers (ranks); 0 trains in this process without Ray."""
+    strategy: Literal["ddp"] = "ddp"
+    """How ranks share the model: ddp keeps a replica on each."""
+    gpus_per_worker: float = Field(default=0, ge=0)
+    cpus_per_worker: float = Field(default=1, gt=0)
+    max_failures: int = Field(default=3, ge=0)
+    """Worker failures survived by restarting from the last checkpoint."""
+
+
+class SamplingConfig(Strict):
+    """How videos are generated for sample grids, `generate` and `evaluate`."""
+
+    guidance: float = Field(default=2.0, ge=0)
+    """Classifier-free guidance scale; 1 turns it off."""
+    batch_size: PositiveInt = 16
+    """Videos generated at a time."""
+
+
+class EvaluateConfig(Strict):
+    """What `vidgen evaluate` measures by default."""
+
+    clips: PositiveInt = 64
+    """Held-out clips whose conditions are generated and scored, at most."""
+    split: Literal["val", "test"] = "test"
+
+
+class StorageConfig(Strict):
+    """How object stores are reached. Credentials come from the environment, never from here."""
+
+    endpoint_url: str | None = None
+    """S3-compatible server; empty: AWS, or AWS_ENDPOINT_URL of the environment."""
+    attempts: PositiveInt = 5
+    """Tries per request, with exponential backoff and jitter."""
+
+
+class RunConfig(Strict):
+    """A complete training run."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=63)
+    """Short name; part of the run folder's name and a metrics label."""
+    description: str = ""
+    run: str | None = None
+    """Run folder, local or s3://; empty: runs/<name>-<time>."""
+    seed: int = Field(default=0, ge=0)
+    """Everything random follows from it."""
+    data: DataConfig
+    model: SerializeAsAny[FamilyConfig]
+    train: TrainConfig = TrainConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    scale: ScaleConfig = ScaleConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    storage: StorageConfig = StorageConfig()
+    versions: dict[str, str] = {}
+    """What the run was made with; written by `vidgen train`."""
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model_of_family(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, FamilyConfig):
+            return value
+        if not isinstance(value, dict) or not isinstance(value.get("family"), str):
+            raise ValueError("model needs a 'family' key, the name of a model family")
+        return config_class(value["family"]).model_validate(value)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        if self.data.url is None and self.data.synthetic is None:
+            raise ValueError(
+                "data needs 'url' (a folder made by `vidgen data prepare`) or 'synthetic'"
+            )
+        ranks = max(1, self.scale.workers)
+        if self.train.batch_size % (ranks * self.train.accumulate):
+            raise ValueError(
+                f"train.batch_size {self.train.batch_size} must be divisible by workers x accumulate "
+                f"= {ranks} x {self.train.accumulate}"
+            )
+        self.model.check_video(
+            frames=self.data.frames, height=self.data.height, width=self.data.width
+        )
+        return self

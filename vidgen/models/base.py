@@ -1,0 +1,111 @@
+"""The two interfaces every model family implements, and the small helpers they share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import import_module
+from typing import ClassVar
+
+from torch import Generator, Tensor, nn
+
+from vidgen.config.families import FAMILIES
+from vidgen.config.run import RunConfig
+from vidgen.errors import ModelError
+from vidgen.types import Batch, Condition, Losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSpec:
+    """The videos a model is built for.
+
+    Attributes:
+        frames, height, width: T, H, W of one video.
+        classes: how many labels exist; 0 when the data has none.
+        channels: C.
+    """
+
+    frames: int
+    height: int
+    width: int
+    classes: int = 0
+    channels: int = 3
+
+
+class VideoModel(nn.Module, ABC):
+    """Turns a Condition into video. Pixels out, whatever happens inside."""
+
+    # Names of the Condition fields this model reads; the config may narrow it per instance.
+    conditions: frozenset[str]
+    # (C, T, H, W) of one generated video.
+    video_shape: tuple[int, int, int, int]
+
+    @abstractmethod
+    def sample(
+        self,
+        cond: Condition,
+        n: int,
+        *,
+        guidance: float = 1.0,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Generate n videos, (n, C, T, H, W) in [-1, 1].
+
+        `cond` has n rows in each given field. Deterministic given a generator.
+        Raises ModelError for a condition the model was not trained with.
+        """
+
+    def check(self, cond: Condition) -> None:
+        """Raise ModelError if `cond` gives a field this model does not read."""
+        for name, _ in cond.items():
+            if name not in self.conditions:
+                known = ", ".join(sorted(self.conditions)) or "none"
+                raise ModelError(
+                    f"this model takes no '{name}' condition",
+                    expected=f"one of: {known}",
+                    fix=f"Train with model.conditions including '{name}', or leave it out.",
+                )
+
+
+class Objective(nn.Module, ABC):
+    """Turns a Batch into Losses; its state_dict holds every weight that training changes."""
+
+    model: VideoModel
+    # Losses worth watching on validation data; the first is the early-stopping signal.
+    validation_signal: ClassVar[str] = "loss"
+
+    def turns(self) -> dict[str, nn.Module]:
+        """Networks to update one after another in a step, each with its own optimizer."""
+        return {"model": self.model}
+
+    @abstractmethod
+    def loss(self, turn: str, batch: Batch, step: int) -> Losses:
+        """Losses of `turn` on a batch.
+
+        Every random draw comes from `batch.seed`, so that the result does not depend on how ranks
+        share a global batch.
+        """
+
+    def validation_loss(self, batch: Batch) -> Losses:
+        """A low-noise loss for validation: same contract, fixed randomness, no gradient needed.
+
+        `total` and every part are (B,) tensors: one value per sample, averaged by the caller over the
+        whole split, so that neither batch size nor rank count changes the number.
+        """
+        raise ModelError(f"{type(self).__name__} has no validation loss")
+
+
+def build_objective(config: RunConfig) -> Objective:
+    """The untrained objective of a run; a family's package builds it in `objective.build`.
+
+    The caller seeds torch: weights depend on the global generator alone.
+    """
+    spec = VideoSpec(
+        frames=config.data.frames,
+        height=config.data.height,
+        width=config.data.width,
+        classes=len(config.data.labels),
+    )
+    family = import_module(f"{FAMILIES[config.model.family]}.objective")
+    objective: Objective = family.build(config.model, spec)
+    return objective

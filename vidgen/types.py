@@ -1,0 +1,133 @@
+"""The values that flow through vidgen: a Clip becomes a Batch, an Objective turns it into Losses.
+
+Shape legend: B batch, C channels (3), T frames, H height, W width, L caption bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TEXT_BYTES = 128  # captions are UTF-8 bytes, cut to this many; 0 is padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One decoded training example, as a loader process hands it over.
+
+    Attributes:
+        video: (T, H, W, 3) uint8 RGB.
+        caption: free text, empty when there is none.
+        label: class index into the data set's `labels`, -1 when there is none.
+        source: where it came from, for messages.
+        start_s: first frame's time in the source, seconds.
+    """
+
+    video: Tensor
+    caption: str = ""
+    label: int = -1
+    source: str = ""
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What a model is asked to show. Every field is optional; None means 'not given'.
+
+    Attributes:
+        label: (B,) int64 class indices; -1 drops the label of that sample.
+        text: (B, L) int64 UTF-8 bytes, 0 = padding; an all-zero row drops the text of that sample.
+        image: (B, C, H, W) float in [-1, 1], the first frame.
+        sketch: (B, 1, T, H, W) float in [0, 1], edge strength.
+        past: (B, C, P, H, W) float in [-1, 1], frames that come before.
+    """
+
+    label: Tensor | None = None
+    text: Tensor | None = None
+    image: Tensor | None = None
+    sketch: Tensor | None = None
+    past: Tensor | None = None
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """The given fields by name."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                yield field.name, value
+
+    def map(self, function: Any) -> Condition:
+        """Apply `function(tensor) -> tensor` to every given field."""
+        return Condition(**{name: function(value) for name, value in self.items()})
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Condition:
+        return self.map(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def __getitem__(self, index: slice | Tensor) -> Condition:
+        """Rows of the batch."""
+        return self.map(lambda value: value[index])
+
+    def only(self, *names: str) -> Condition:
+        """Keep the named fields, drop the others."""
+        return Condition(**{name: value for name, value in self.items() if name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Clips ready for an Objective.
+
+    Attributes:
+        video: (B, C, T, H, W) float in [-1, 1].
+        cond: matching conditions.
+        seed: (B,) int64; one independent random stream per sample, a function of (run seed, epoch,
+            global position) alone, so that a loss does not depend on how ranks share the batch.
+    """
+
+    video: Tensor
+    cond: Condition
+    seed: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.video.ndim == 5, f"video must be (B, C, T, H, W), got {tuple(self.video.shape)}"
+        assert self.seed.shape == (len(self),), f"one seed per sample, got {self.seed.shape}"
+        for name, value in self.cond.items():
+            assert len(value) == len(self), f"cond.{name} has {len(value)} rows, not {len(self)}"
+
+    def __len__(self) -> int:
+        return self.video.shape[0]
+
+    def __getitem__(self, rows: slice) -> Batch:
+        return Batch(video=self.video[rows], cond=self.cond[rows], seed=self.seed[rows])
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        return Batch(
+            video=self.video.to(device, non_blocking=non_blocking),
+            cond=self.cond.to(device, non_blocking=non_blocking),
+            seed=self.seed,  # drawn from on the CPU
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """What one turn of an Objective returns.
+
+    Attributes:
+        total: scalar to differentiate, mean over the samples of this batch.
+        parts: named detached scalars for the log.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+def encode_text(captions: list[str], length: int = TEXT_BYTES) -> Tensor:
+    """Captions as (B, length) int64 UTF-8 bytes, zero-padded, cut at `length`."""
+    out = torch.zeros(len(captions), length, dtype=torch.int64)
+    for row, caption in enumerate(captions):
+        data = list(caption.encode("utf-8").replace(b"\0", b"")[:length])
+        out[row, : len(data)] = torch.tensor(data, dtype=torch.int64)
+    return out
