@@ -1,0 +1,38 @@
+# Everything here sets itself up: a virtual environment in .venv with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?= demo
+# One thread per core and no oversubscription when tests run side by side.
+TEST_WORKERS ?= 2
+
+.PHONY: help demo test lint bench clean
+help:
+	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
+	@echo "make test    the tests (at most fifteen minutes on two cores)"
+	@echo "make lint    format, lint and type checks"
+	@echo "make bench   benchmarks; each prints a ratio"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'vidgen needs Python 3.10 or newer, this is ' + sys.version)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+demo: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh $(DEMO) $(DEMO_FLAGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadgroup
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:
+	rm -rf $(VENV) $(DEMO)

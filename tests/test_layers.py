@@ -1,0 +1,148 @@
+"""The shape of the house: imports point down, third-party packages have one door, the laptop is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "vidgen"
+
+# Higher may import lower or equal; the longest matching name counts.
+TIERS = {
+    "vidgen": 0,
+    "vidgen.errors": 0,
+    "vidgen.config": 0,
+    "vidgen.recipes": 0,
+    "vidgen.types": 1,
+    "vidgen.nn": 1,
+    "vidgen.storage": 1,
+    "vidgen.observe": 1,
+    "vidgen.rl": 2,
+    "vidgen.data": 2,
+    "vidgen.models": 2,
+    "vidgen.metrics": 2,
+    "vidgen.engine": 3,
+    "vidgen.cloud": 3,
+    "vidgen.cli": 4,
+    "vidgen.data_cli": 4,
+    "vidgen.cloud.cli": 4,
+}
+DOORS = {
+    "boto3": ["vidgen.storage"],
+    "botocore": ["vidgen.storage"],
+    "av": ["vidgen.data"],
+    "ray": ["vidgen.engine"],
+    "torchmetrics": ["vidgen.metrics"],
+    "prometheus_client": ["vidgen.observe"],
+    "kubernetes": ["vidgen.cloud"],
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def longest(name: str, table: dict[str, int]) -> int:
+    return table[max((k for k in table if name == k or name.startswith(k + ".")), key=len)]
+
+
+MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports(name: str, *, top_level: bool = False) -> set[str]:
+    """Names a module imports; `top_level`: only those that run when it is imported."""
+    tree = ast.parse(MODULES[name].read_text())
+    found: set[str] = set()
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            found |= {
+                f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in MODULES else str(node.module)
+                for a in node.names
+            }
+        lazy = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        )
+        if not (top_level and lazy):
+            pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_down_and_use_the_doors(name: str) -> None:
+    mine = longest(name, TIERS)
+    for other in imports(name):
+        top = other.split(".")[0]
+        if top == "vidgen":
+            assert longest(other, TIERS) <= mine, f"{name} imports {other}, which is above it"
+        if top in DOORS:
+            assert any(name == door or name.startswith(door + ".") for door in DOORS[top]), (
+                f"{name} imports {top}, whose door is {DOORS[top]}"
+            )
+
+
+def test_families_do_not_import_each_other() -> None:
+    for name in MODULES:
+        parts = name.split(".")
+        if parts[:2] == ["vidgen", "models"] and len(parts) > 3:
+            for other in imports(name):
+                theirs = other.split(".")
+                if theirs[:2] == ["vidgen", "models"] and len(theirs) > 3:
+                    assert theirs[2] == parts[2], f"{name} imports {other}"
+
+
+def test_no_import_circles() -> None:
+    graph = {n: {i for i in imports(n, top_level=True) if i in MODULES} - {n} for n in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["vidgen.cloud.cli", "--help"],
+        ["vidgen.cli", "--help"],
+        ["vidgen.cli", "recipes"],
+        ["vidgen.cli", "config", "show", "shapes-flow"],
+    ],
+    ids=" ".join,
+)
+def test_the_laptop_loads_no_engine(command: list[str]) -> None:
+    """Run the command in a fresh interpreter and look at what it imported."""
+    script = (
+        "import sys, importlib\n"
+        f"main = importlib.import_module({command[0]!r}).main\n"
+        f"sys.argv = ['vidgen', *{command[1:]!r}]\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'ray', 'numpy', 'av', 'pyarrow', 'torchmetrics'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_long_files_say_why() -> None:
+    """A file past 400 lines is asking to be two."""
+    for name, path in MODULES.items():
+        lines = path.read_text().count("\n")
+        assert lines <= 400, f"{name} has {lines} lines"
