@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from vidgen.errors import StorageError
+
+_CHUNK = 8 * 1024**2  # bytes per request when an object is copied to a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +43,11 @@ class Store(ABC):
         """The whole object."""
 
     @abstractmethod
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Exactly `length` bytes from `start`; StorageError if the object is shorter."""
+    def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
+        """Exactly `length` bytes from `start`.
+
+        Raises StorageError if the object is shorter, or is no longer the one with `etag`.
+        """
 
     @abstractmethod
     def write(self, key: str, data: bytes | Path) -> None:
@@ -59,3 +68,34 @@ class Store(ABC):
     @abstractmethod
     def sub(self, prefix: str) -> Store:
         """The store rooted at `prefix` below this one."""
+
+    def as_file(self, key: str) -> AbstractContextManager[Path]:
+        """A local file with the object's content while the context lasts; do not write to it."""
+        return self._downloaded(key)
+
+    def where(self, key: str) -> str:
+        """The full url of an object, for messages."""
+        return f"{self.url}/{key}"
+
+    @contextmanager
+    def _downloaded(self, key: str) -> Iterator[Path]:
+        stat = self.stat(key)
+        with tempfile.TemporaryDirectory(prefix="vidgen-") as folder:
+            # Keep the suffix: demuxers use it as a hint.
+            path = Path(folder, "object" + PurePosixPath(key).suffix[:16])
+            with path.open("wb") as file:
+                for start in range(0, stat.size, _CHUNK):
+                    length = min(_CHUNK, stat.size - start)
+                    file.write(self.read_range(key, start, length, etag=stat.etag))
+            yield path
+
+
+def check_key(key: str, store_url: str) -> str:
+    """Return `key` if it names something below a store's root; raise StorageError otherwise."""
+    parts = key.split("/")
+    if "\0" in key or any(part in ("", ".", "..") for part in parts):
+        raise StorageError(
+            f"not a valid name inside {store_url}: {key!r}",
+            expected="a relative, '/'-separated name without empty, '.' or '..' parts",
+        )
+    return key

@@ -1,12 +1,12 @@
 """The run folder: one place that knows where a run keeps what, local or in an object store.
 
-    config.yaml                      resolved config with versions
-    metrics.jsonl                    one JSON object a line; `step` and `time` (unix seconds) always
-    checkpoints/step_00000500/       sharded state; COMMITTED is written last
-    samples/step_00000500.mp4        grid of sample videos, .json beside it tells what was asked
-    eval.json                        scores, each with its protocol
-    report.html                      everything on one page
-    model.safetensors                exported averaged weights
+config.yaml                      resolved config with versions
+metrics.jsonl                    one JSON object a line; `step` and `time` (unix seconds) always
+checkpoints/step_00000500/       sharded state; COMMITTED is written last
+samples/step_00000500.mp4        grid of sample videos, .json beside it tells what was asked
+eval.json                        scores, each with its protocol
+report.html                      everything on one page
+model.safetensors                exported averaged weights
 """
 
 from __future__ import annotations
