@@ -1,0 +1,152 @@
+"""What every model family promises, whatever is inside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from models.tiny import TINY, tiny_batch, tiny_config
+
+from vidgen.config.families import FAMILIES
+from vidgen.errors import ModelError
+from vidgen.models.base import Objective, build_objective
+from vidgen.types import Batch, Condition
+
+
+def test_every_family_is_tested() -> None:
+    assert set(TINY) == set(FAMILIES)
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def build(family: str) -> tuple[Objective, Batch]:
+    torch.manual_seed(0)
+    config = tiny_config(family)
+    return build_objective(config), tiny_batch(config)
+
+
+def one_step(objective: Objective, optimizers: dict[str, torch.optim.Optimizer], batch: Batch) -> float:
+    total = 0.0
+    for turn in objective.turns():
+        optimizers[turn].zero_grad()
+        losses = objective.loss(turn, batch, 0)
+        losses.total.backward()
+        optimizers[turn].step()
+        total = float(losses.total.detach())
+    return total
+
+
+def adam(objective: Objective, lr: float = 3e-3) -> dict[str, torch.optim.Optimizer]:
+    return {t: torch.optim.Adam(n.parameters(), lr=lr) for t, n in objective.turns().items()}
+
+
+def test_config_needs_no_torch(family: str) -> None:
+    code = f"import sys, {FAMILIES[family]}.config; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_losses_are_finite_scalars_with_named_parts(family: str) -> None:
+    objective, batch = build(family)
+    for turn in objective.turns():
+        losses = objective.loss(turn, batch, 0)
+        assert losses.total.shape == ()
+        assert torch.isfinite(losses.total)
+        assert losses.parts
+        assert all(not part.requires_grad and part.ndim == 0 for part in losses.parts.values())
+
+
+def test_every_trained_weight_gets_a_gradient(family: str) -> None:
+    """Zero-initialised layers hide those behind them for a step or two, so look after a few."""
+    objective, batch = build(family)
+    optimizers = adam(objective)
+    reached: set[str] = set()
+    for _ in range(4):
+        one_step(objective, optimizers, batch)
+        reached |= {
+            name
+            for name, weight in objective.named_parameters()
+            if weight.grad is not None and bool(weight.grad.abs().sum() > 0)
+        }
+    missing = {n for n, w in objective.named_parameters() if w.requires_grad} - reached
+    assert not missing
+
+
+def test_loss_does_not_depend_on_how_the_batch_is_shared(family: str) -> None:
+    objective, batch = build(family)
+    for turn in objective.turns():
+        whole = objective.loss(turn, batch, 7).total
+        parts = [objective.loss(turn, batch[i : i + 1], 7).total for i in range(len(batch))]
+        torch.testing.assert_close(whole, torch.stack(parts).mean(), rtol=1e-4, atol=1e-6)
+
+
+def test_validation_loss_is_per_sample_and_repeatable(family: str) -> None:
+    objective, batch = build(family)
+    objective.eval()
+    with torch.no_grad():
+        first = objective.validation_loss(batch)
+        torch.manual_seed(99)
+        again = objective.validation_loss(batch[1:3])
+    assert first.total.shape == (len(batch),)
+    torch.testing.assert_close(first.total[1:3], again.total, rtol=1e-4, atol=1e-6)
+
+
+def test_overfits_one_batch(family: str) -> None:
+    objective, batch = build(family)
+    optimizers = adam(objective)
+    before = float(objective.eval().validation_loss(batch).total.mean().detach())
+    objective.train()
+    for _ in range(150):
+        one_step(objective, optimizers, batch)
+    after = float(objective.eval().validation_loss(batch).total.mean().detach())
+    assert after < 0.6 * before
+
+
+def test_sample_is_deterministic_given_a_generator(family: str) -> None:
+    objective, batch = build(family)
+    model = objective.model.eval()
+
+    def draw(seed: int) -> torch.Tensor:
+        return model.sample(
+            batch.cond, len(batch), guidance=1.5, generator=torch.Generator().manual_seed(seed)
+        )
+
+    video = draw(1)
+    assert video.shape == batch.video.shape
+    assert video.min() >= -1
+    assert video.max() <= 1
+    assert torch.equal(video, draw(1))
+    assert not torch.equal(video, draw(2))
+
+
+def test_refuses_a_condition_it_does_not_read(family: str) -> None:
+    torch.manual_seed(0)
+    model = build_objective(tiny_config(family, conditions=[])).model
+    with pytest.raises(ModelError, match="takes no 'text' condition"):
+        model.sample(Condition(text=torch.zeros(1, 8, dtype=torch.int64)), 1)
+
+
+def test_trains_under_bf16_autocast(family: str) -> None:
+    objective, batch = build(family)
+    for turn in objective.turns():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            losses = objective.loss(turn, batch, 0)
+        assert losses.total.dtype == torch.float32
+        losses.total.backward()
+        assert torch.isfinite(losses.total)
+
+
+def test_state_dict_holds_every_weight(family: str) -> None:
+    objective, batch = build(family)
+    one_step(objective, adam(objective), batch)
+    torch.manual_seed(5)
+    other = build_objective(tiny_config(family))
+    other.load_state_dict(objective.state_dict())
+    for turn in objective.turns():
+        assert torch.equal(
+            objective.loss(turn, batch, 1).total, other.loss(turn, batch, 1).total
+        )
