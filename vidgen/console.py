@@ -1,0 +1,95 @@
+"""What both command lines share: one place that turns exceptions into one line and an exit code.
+
+0    done
+1    failed: one line on stderr, `--debug` for the traceback
+2    bad usage or config
+130  interrupted, after saving what there was to save
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from vidgen.errors import Interrupted, VidgenError
+
+# Top-level modules that come with the extra; a laptop install lacks them.
+ENGINE_MODULES = {
+    "torch", "ray", "av", "numpy", "pyarrow", "torchmetrics",
+    "prometheus_client", "safetensors", "jinja2", "PIL",
+}  # fmt: skip
+
+
+def run(command: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line and exit; every exit of the process goes through here."""
+    flags = {"debug": False}
+    _add_debug(command, flags)
+    try:
+        code = command.main(args=argv, standalone_mode=False)
+        sys.stdout.flush()  # here, so that a reader who left is noticed inside the try
+    except BrokenPipeError:
+        # `vidgen ... | head`: nobody reads on; the interpreter's last flush must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except click.Abort:
+        code = Interrupted.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        message = error.format_message()
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            message = f"{message} `{error.ctx.command_path} --help` shows what fits."
+        code = _fail(message, error.exit_code, debug=flags["debug"])
+    except VidgenError as error:
+        code = _fail(
+            str(error),
+            error.exit_code,
+            debug=flags["debug"],
+            word="interrupted" if isinstance(error, Interrupted) else "error",
+        )
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ENGINE_MODULES or importlib.util.find_spec(missing) is not None:
+            raise
+        code = _fail(
+            f"this command needs the engine, and package '{missing}' is not installed. "
+            "Install it with: pip install 'vidgen[train]'",
+            1,
+            debug=flags["debug"],
+        )
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int, *, debug: bool, word: str = "error") -> int:
+    if debug:
+        traceback.print_exc()
+    line = " ".join(message.split())  # one line, whatever a library put into the text
+    print(f"{word}: {line}", file=sys.stderr)
+    return code
+
+
+def _add_debug(command: click.Command, flags: dict[str, bool]) -> None:
+    """Give every command the `--debug` flag, so that it may stand anywhere on the line."""
+
+    def note(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        flags["debug"] |= value
+
+    command.params.append(
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=note,
+            help="Show the traceback of an error.",
+        )
+    )
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _add_debug(inner, flags)
