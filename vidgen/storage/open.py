@@ -26,7 +26,7 @@ def open_store(url: str | Path, storage: StorageConfig | None = None) -> Store:
         raise StorageError(
             f"cannot open {text}: unknown scheme '{scheme}'{did_you_mean(scheme, SCHEMES)}",
             expected=_EXPECTED,
-            fix="Stores that speak S3 (GCS, MinIO, Ceph, R2) open as s3:// with storage.endpoint_url.",
+            fix="GCS, MinIO, Ceph or R2 speak S3: use s3:// with storage.endpoint_url.",
         )
     return SCHEMES[scheme](text, storage or StorageConfig())
 

@@ -150,7 +150,7 @@ class S3Store(Store):
         return f"{self.prefix}/{key}" if self.prefix else key
 
     def _write_parts(self, key: str, path: Path, size: int) -> None:
-        """Multipart upload. Each part is retried alone; the object appears only when all are there."""
+        """Multipart upload: each part is retried alone; the object appears when all are there."""
         at = {"Bucket": self.bucket, "Key": self._full(key)}
         step = max(_PART_BYTES, -(-size // _MAX_PARTS))
         upload = self._request(lambda: self._client.create_multipart_upload(**at), key)["UploadId"]
