@@ -28,8 +28,9 @@ ENGINE_MODULES = {
 
 def run(command: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and exit; every exit of the process goes through here."""
-    flags = {"debug": False}
-    _add_debug(command, flags)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in argv
+    _accept_debug(command)
     try:
         code = command.main(args=argv, standalone_mode=False)
         sys.stdout.flush()  # here, so that a reader who left is noticed inside the try
@@ -46,12 +47,12 @@ def run(command: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
         message = error.format_message()
         if isinstance(error, click.UsageError) and error.ctx is not None:
             message = f"{message} `{error.ctx.command_path} --help` shows what fits."
-        code = _fail(message, error.exit_code, debug=flags["debug"])
+        code = _fail(message, error.exit_code, debug=debug)
     except VidgenError as error:
         code = _fail(
             str(error),
             error.exit_code,
-            debug=flags["debug"],
+            debug=debug,
             word="interrupted" if isinstance(error, Interrupted) else "error",
         )
     except ModuleNotFoundError as error:
@@ -62,7 +63,7 @@ def run(command: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
             f"this command needs the engine, and package '{missing}' is not installed. "
             "Install it with: pip install 'vidgen[train]'",
             1,
-            debug=flags["debug"],
+            debug=debug,
         )
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -75,21 +76,12 @@ def _fail(message: str, code: int, *, debug: bool, word: str = "error") -> int:
     return code
 
 
-def _add_debug(command: click.Command, flags: dict[str, bool]) -> None:
-    """Give every command the `--debug` flag, so that it may stand anywhere on the line."""
-
-    def note(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-        flags["debug"] |= value
-
-    command.params.append(
-        click.Option(
-            ["--debug"],
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=note,
-            help="Show the traceback of an error.",
+def _accept_debug(command: click.Command) -> None:
+    """Let `--debug` stand behind any command, and show it in each one's help."""
+    if not any(parameter.name == "debug" for parameter in command.params):
+        option = click.Option(
+            ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
         )
-    )
+        command.params.append(option)
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        _add_debug(inner, flags)
+        _accept_debug(inner)
