@@ -30,7 +30,7 @@ def run(command: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and exit; every exit of the process goes through here."""
     argv = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in argv
-    _accept_debug(command)
+    accept_debug(command)
     try:
         code = command.main(args=argv, standalone_mode=False)
         sys.stdout.flush()  # here, so that a reader who left is noticed inside the try
@@ -76,7 +76,7 @@ def _fail(message: str, code: int, *, debug: bool, word: str = "error") -> int:
     return code
 
 
-def _accept_debug(command: click.Command) -> None:
+def accept_debug(command: click.Command) -> None:
     """Let `--debug` stand behind any command, and show it in each one's help."""
     if not any(parameter.name == "debug" for parameter in command.params):
         option = click.Option(
@@ -84,4 +84,4 @@ def _accept_debug(command: click.Command) -> None:
         )
         command.params.append(option)
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        _accept_debug(inner)
+        accept_debug(inner)
