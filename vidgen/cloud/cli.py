@@ -6,13 +6,13 @@ imported when the command runs; the table below is all that `--help` needs.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from typing import Any
+from typing import NoReturn
 
 import click
 
-from vidgen.errors import VidgenError, did_you_mean
+from vidgen.console import accept_debug, run
+from vidgen.errors import did_you_mean
 
 # command -> (module, one line for --help); the click command in the module is named `command`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -45,6 +45,7 @@ class _Commands(click.Group):
         module = import_module(f"vidgen.cloud.commands.{COMMANDS[name][0]}")
         command: click.Command = module.command
         command.name = name
+        accept_debug(command)
         return command
 
     def resolve_command(
@@ -70,7 +71,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog='Shell completion: eval "$(_VIDGEN_CLOUD_COMPLETE=bash_source vidgen-cloud)" '
     "(zsh_source, fish_source).",
 )
@@ -78,34 +79,16 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--context", metavar="NAME", help="Context of the kubeconfig; default: the current one."
 )
 @click.option("-n", "--namespace", metavar="NAME", help="Namespace; default: the context's.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
     help="Show the version.",
 )  # fmt: skip
 @click.pass_context
-def group(ctx: click.Context, context: str | None, namespace: str | None, debug: bool) -> None:
+def group(ctx: click.Context, context: str | None, namespace: str | None) -> None:
     """Train on a cluster from this laptop: submit, follow, stop, resume, fetch."""
-    ctx.obj = {"context": context, "namespace": namespace, "debug": debug}
+    ctx.obj = {"context": context, "namespace": namespace}
 
 
-def main(args: list[str] | None = None) -> None:
-    """Exit codes: 0 done, 1 failed, 2 usage or config, 130 interrupted or cancelled."""
-    arguments = sys.argv[1:] if args is None else args
-    try:
-        result: Any = group.main(arguments, prog_name="vidgen-cloud", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
-    except VidgenError as error:
-        if "--debug" in arguments:
-            raise
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # `vidgen-cloud list | head`
-        sys.stderr.close()
-        sys.exit(0)
-    sys.exit(result if isinstance(result, int) else 0)
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    run(group)

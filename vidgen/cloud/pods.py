@@ -114,7 +114,12 @@ def worker_group(
     pod["nodeSelector"] = pool.node_selector
     pod["tolerations"] = [_toleration(item) for item in pool.tolerations]
     pod |= given(priorityClassName=pool.priority_class)
-    start = {"num-gpus": str(shape.gpus_per_pod)}
+    cpus = requests.get("cpu", limits.get("cpu", "0"))
+    start = {
+        "num-gpus": str(shape.gpus_per_pod),
+        # At least one a rank: KubeRay would round a share of a core down, and ranks would wait.
+        "num-cpus": str(max(each, ceil(parse_quantity(cpus)))),
+    }
     if pool.shm:
         size = times(pool.shm, each)
         pod["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})

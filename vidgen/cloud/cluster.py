@@ -1,0 +1,345 @@
+"""The Kubernetes API as plain JSON, with every failure turned into one clear line.
+
+The only `import kubernetes`. Objects stay dicts, as the API sends them: that is what
+RayJobs are anyway, and what recordings of real clusters hold. Reads are tried again through 429,
+5xx and broken connections; a create is tried again too, because its caller tells a repeated one by
+its hash.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import urllib3
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import portforward
+
+from vidgen.errors import ClusterError, ConfigError, did_you_mean
+
+RAYJOBS = "apis/ray.io/v1/rayjobs"
+PODS = "api/v1/pods"
+EVENTS = "api/v1/events"
+_TRY_AGAIN = {429, 500, 502, 503, 504}
+_ATTEMPTS = 5
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0  # seconds
+_CONNECT_S, _READ_S = 5.0, 30.0
+
+
+class NotFound(ClusterError):
+    """The object does not exist; the namespace and the kind do."""
+
+
+class AlreadyExists(ClusterError):
+    """An object of that name exists."""
+
+
+class Forbidden(ClusterError):
+    """The user may not do that."""
+
+
+class Expired(ClusterError):
+    """A watch's place in history is gone (410): read again and go on."""
+
+
+class Cluster:
+    """One namespace of one cluster, as one user."""
+
+    def __init__(self, api: client.ApiClient, namespace: str, *, attempts: int = _ATTEMPTS) -> None:
+        self._api, self.namespace, self._attempts = api, namespace, attempts
+        self.server: str = api.configuration.host
+
+    @classmethod
+    def connect(cls, context: str | None = None, namespace: str | None = None) -> Cluster:
+        """From the kubeconfig, or from inside a pod. Raises ConfigError."""
+        settings = client.Configuration()
+        try:
+            contexts, current = config.list_kube_config_contexts()
+            names = [item["name"] for item in contexts]
+            if context and context not in names:
+                raise ConfigError(
+                    f"no context '{context}' in the kubeconfig{did_you_mean(context, names)}",
+                    fix=f"Contexts: {', '.join(names)}.",
+                )
+            chosen = next(c for c in contexts if c["name"] == context) if context else current
+            config.load_kube_config(context=context, client_configuration=settings)
+            namespace = namespace or chosen["context"].get("namespace")
+        except config.ConfigException as error:
+            try:
+                config.load_incluster_config(client_configuration=settings)
+            except config.ConfigException:
+                raise ConfigError(
+                    f"no cluster to talk to: {error}",
+                    fix="Set KUBECONFIG, or get the kubeconfig from your cloud "
+                    "(aws eks update-kubeconfig, gcloud container clusters get-credentials, "
+                    "az aks get-credentials).",
+                ) from None
+        settings.retries = False  # done here, where it is known what may be repeated
+        return cls(client.ApiClient(settings), namespace or "default")
+
+    # -- objects ---------------------------------------------------------------------------------
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """One object; kind is like 'apis/ray.io/v1/rayjobs'. Raises NotFound, Forbidden."""
+        return self._json("GET", self._path(kind, name))
+
+    def list(
+        self, kind: str, *, labels: str = "", fields: str = "", everywhere: bool = False
+    ) -> list[dict[str, Any]]:
+        """Every matching object, page by page; `everywhere`: not only in this namespace."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": "500"}
+        path = f"/{kind}" if everywhere else self._path(kind)
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._json("GET", path, query={k: v for k, v in query.items() if v})
+            found += page.get("items") or []
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            query["continue"] = token
+
+    def create(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Create one object; unknown fields are refused. Raises AlreadyExists, also when an earlier
+        try of this very call got through unanswered: compare what is there."""
+        return self._json("POST", self._path(kind), {"fieldValidation": "Strict"}, body)
+
+    def patch(self, kind: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """JSON merge patch."""
+        return self._json("PATCH", self._path(kind, name), body=body)
+
+    def delete(self, kind: str, name: str, *, uid: str) -> None:
+        """Delete this very object, never another one that took its name."""
+        options = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        self._json("DELETE", self._path(kind, name), body=options)
+
+    def raw(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """GET, or POST with a body, of any path that speaks JSON."""
+        return self._json("POST" if body else "GET", path, body=body)
+
+    def wait_for_change(self, kind: str, name: str, version: str, seconds: int) -> None:
+        """Return when the object changes, or after `seconds`, whichever comes first."""
+        query = {
+            "watch": "true",
+            "fieldSelector": f"metadata.name={name}",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }
+        began = time.monotonic()
+        try:
+            answer = self._request("GET", self._path(kind), query, timeout=seconds + 5.0)
+            try:
+                for line in _lines(answer):
+                    event = json.loads(line)
+                    if event.get("type") == "BOOKMARK":
+                        continue
+                    if event.get("type") == "ERROR" and event["object"].get("code") != 410:
+                        break
+                    return
+            finally:
+                answer.close()
+        except (Expired, urllib3.exceptions.HTTPError, ValueError):
+            pass  # the caller reads everything again anyway; a watch only makes that happen sooner
+        # A watch that ends at once must not turn its caller into a busy loop.
+        time.sleep(max(0.0, min(1.0, seconds) - (time.monotonic() - began)))
+
+    def pod_log(
+        self, pod: str, container: str, *, previous: bool = False, tail: int | None = None
+    ) -> str:
+        """A container's log."""
+        query = {"container": container, "previous": str(previous).lower()}
+        if tail is not None:
+            query["tailLines"] = str(tail)
+        answer = self._request("GET", f"{self._path(PODS, pod)}/log", query)
+        return str(answer.data.decode("utf-8", errors="replace"))
+
+    def open_port(self, pod: str, port: int) -> Any:
+        """A socket to a port of a pod; close it when done."""
+        core = client.CoreV1Api(self._api)
+        try:
+            forward = portforward(
+                core.connect_get_namespaced_pod_portforward,
+                pod,
+                self.namespace,
+                ports=str(port),
+            )
+        except ApiException as error:
+            raise self._portforward_error(error, pod) from None
+        found = forward.socket(port)
+        found.setblocking(True)
+        return found
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _path(self, kind: str, name: str = "") -> str:
+        group, _, plural = kind.rpartition("/")
+        path = f"/{group}/namespaces/{quote(self.namespace)}/{plural}"
+        return f"{path}/{quote(name)}" if name else path
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        answer = self._request(method, path, query, body)
+        try:
+            found: dict[str, Any] = json.loads(answer.data)
+        except ValueError:
+            raise ClusterError(
+                f"{self.server}{path} answered with something that is no JSON",
+                fix="Is this address a Kubernetes API server?",
+            ) from None
+        return found
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        timeout: float = _READ_S,
+    ) -> Any:
+        """The raw answer with a status below 300, after as many tries as it takes."""
+        headers = {"Accept": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
+        problem: ClusterError | None = None
+        wait = _FIRST_WAIT
+        for attempt in range(self._attempts):
+            if attempt:
+                time.sleep(wait * random.uniform(0.5, 1.0))
+                wait = min(2 * wait, _LONGEST_WAIT)
+            try:
+                return self._api.call_api(
+                    path,
+                    method,
+                    query_params=list((query or {}).items()),
+                    header_params=dict(headers),
+                    body=body,
+                    auth_settings=["BearerToken"],
+                    _preload_content=False,
+                    _return_http_data_only=True,
+                    _request_timeout=(_CONNECT_S, timeout),
+                )
+            except ApiException as error:
+                problem = explain(error, method, path, self.namespace, self.server)
+                if error.status not in _TRY_AGAIN:
+                    raise problem from None
+                after = (error.headers or {}).get("Retry-After", "")
+                wait = max(wait, min(float(after), _LONGEST_WAIT)) if after.isdigit() else wait
+            except urllib3.exceptions.HTTPError as error:
+                problem = _unreachable(error, self.server)
+        assert problem is not None
+        raise problem
+
+    def _portforward_error(self, error: ApiException, pod: str) -> ClusterError:
+        # The websocket client reports a refusal as status 0 and 'Handshake status 403 ... {body}'.
+        status = re.search(r"Handshake status (\d+)", str(error.reason))
+        if status and status[1] == "403":
+            return Forbidden(
+                f"you may not open a port of pod {pod} in namespace {self.namespace}",
+                expected="verbs get and create on pods/portforward",
+                fix="Ask for the chart's submitter role.",
+            )
+        if status and status[1] == "404":
+            return NotFound(f"pod {pod} is gone")
+        return ClusterError(f"cannot open a port of pod {pod}: {str(error.reason)[:200]}")
+
+
+def explain(
+    error: ApiException, method: str, path: str, namespace: str, server: str
+) -> ClusterError:
+    """An HTTP error of the API server as an error that says what to do."""
+    status, said = _status_of(error)
+    details = said.get("details") or {}
+    message = str(said.get("message") or error.reason or "")
+    if status == 401:
+        return ClusterError(
+            f"{server} does not accept your credentials (401)",
+            fix="They have expired or are wrong: log in again (aws eks get-token, gcloud auth "
+            "login, az login, or your identity provider).",
+        )
+    if status == 403:
+        fix = "Ask whoever runs the cluster for the chart's submitter role in this namespace."
+        if "system:anonymous" in message:
+            fix = "The kubeconfig's user has no credentials: log in to the cluster."
+        return Forbidden(f"not allowed: {message}", fix=fix)
+    if status == 404:
+        if details.get("kind") == "namespaces":
+            return ClusterError(
+                f"namespace '{namespace}' does not exist",
+                fix="Give the platform's with --namespace.",
+            )
+        if not details:
+            group = path.split("/")[2] if path.startswith("/apis/") else path
+            return ClusterError(
+                f"the cluster knows nothing of {group}",
+                fix="Install KubeRay 1.7: see docs/cluster.md; `vidgen-cloud doctor` checks it."
+                if group == "ray.io"
+                else "Is that component installed?",
+            )
+        return NotFound(message or f"{path} not found")
+    if status == 409:
+        if said.get("reason") == "AlreadyExists":
+            return AlreadyExists(message)
+        return ClusterError(
+            f"changed by someone else at the same time: {message}", fix="Try again."
+        )
+    if status == 410:
+        return Expired(message)
+    if status in (400, 422):
+        return ClusterError(f"the cluster refused the object: {message}")
+    if status == 429:
+        return ClusterError("the API server is overloaded (429)", fix="Try again in a minute.")
+    return ClusterError(
+        f"the API server failed at {method} {path} ({status or 'no answer'}): {message[:300]}",
+        fix="Try again; nothing was lost.",
+    )
+
+
+def _status_of(error: ApiException) -> tuple[int, dict[str, Any]]:
+    body = error.body or b""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        text = body.decode("utf-8", errors="replace") if isinstance(body, bytes) else str(body)
+        said = {"message": text.strip()}
+    return int(error.status or 0), said if isinstance(said, dict) else {}
+
+
+def _unreachable(error: Exception, server: str) -> ClusterError:
+    text = str(error)
+    reason = (
+        "connection refused"
+        if "refused" in text
+        else "it does not answer in time"
+        if isinstance(error, urllib3.exceptions.TimeoutError)
+        else "its name does not resolve"
+        if isinstance(error, urllib3.exceptions.NameResolutionError)
+        else "its certificate is not trusted"
+        if isinstance(error, urllib3.exceptions.SSLError)
+        else f"the connection broke ({type(error).__name__})"
+    )
+    return ClusterError(
+        f"cannot reach the cluster at {server}: {reason}",
+        fix="Is it running, and are you on its network (VPN)? Is --context the right one?",
+    )
+
+
+def _lines(answer: Any) -> Iterator[bytes]:
+    rest = b""
+    for chunk in answer.stream(2**16, decode_content=True):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line for line in whole if line.strip())
