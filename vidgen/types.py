@@ -131,3 +131,8 @@ def encode_text(captions: list[str], length: int = TEXT_BYTES) -> Tensor:
         data = list(caption.encode("utf-8").replace(b"\0", b"")[:length])
         out[row, : len(data)] = torch.tensor(data, dtype=torch.int64)
     return out
+
+
+def decode_text(row: Tensor) -> str:
+    """The caption in one row of `encode_text`; a character cut in two at the end is left out."""
+    return bytes(row[row != 0].tolist()).decode("utf-8", errors="ignore")
