@@ -1,0 +1,178 @@
+"""From what `submit` was told to a Job, and the plan that is shown before anything happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from vidgen.cloud.names import check_name, new_name
+from vidgen.cloud.platform import Platform, Pool
+from vidgen.cloud.pods import Layout, layout
+from vidgen.cloud.quantity import parse_quantity
+from vidgen.cloud.rayjob import Job
+from vidgen.config.load import dump, load_run
+from vidgen.config.run import RunConfig
+from vidgen.errors import ConfigError
+
+
+def plan_train(
+    source: str,
+    overrides: Sequence[str],
+    platform: Platform,
+    *,
+    pool: str | None,
+    workers: int | None,
+    name: str | None,
+    now: datetime,
+) -> Job:
+    """A training run, validated whole: config, workers, pool, name. Raises ConfigError."""
+    if name is not None:
+        check_name(name)
+    pool_name, chosen = platform.pool(pool)
+    config = load_run(source, list(overrides))
+    count = workers or config.scale.workers or max(1, chosen.gpus_per_node)
+    layout(count, pool_name, chosen)
+    config = load_run(source, [*overrides, *_for_pool(count, chosen, config)])
+    _check_reachable(config)
+    _check_cpus(config, pool_name, chosen)
+    run = name or new_name(config.name, now)
+    url = f"{platform.object_store.url}/runs/{run}"
+    if config.run not in (None, url):
+        raise ConfigError(
+            f"the config sets run: {config.run}, but the platform keeps this run in {url}",
+            fix="Leave `run` out of the config.",
+        )
+    return Job(
+        name=run,
+        config=dump(config),
+        recipe=source,
+        workers=count,
+        pool=pool_name,
+        run_url=url,
+        steps=config.train.steps,
+    )
+
+
+def plan_tune(
+    source: str,
+    platform: Platform,
+    *,
+    pool: str | None,
+    workers: int | None,
+    name: str | None,
+    now: datetime,
+) -> Job:
+    """A sweep: its trials share `workers` workers. `vidgen tune` checks the file's keys."""
+    import yaml
+
+    if name is not None:
+        check_name(name)
+    pool_name, chosen = platform.pool(pool)
+    try:
+        text = Path(source).read_text(encoding="utf-8")
+        if not isinstance(yaml.safe_load(text), dict):
+            raise ConfigError(f"{source}: a sweep is a mapping of keys")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the sweep {source}: {error}") from None
+    count = workers or max(1, chosen.gpus_per_node)
+    layout(count, pool_name, chosen)
+    run = name or new_name(Path(source).stem, now)
+    return Job(
+        name=run,
+        command="tune",
+        config=text,
+        recipe=source,
+        workers=count,
+        pool=pool_name,
+        run_url=f"{platform.object_store.url}/runs/{run}",
+    )
+
+
+def replanned(job: Job, platform: Platform) -> Job:
+    """A job whose pool or worker count was changed, with its config fitted to them."""
+    from dataclasses import replace
+
+    from vidgen.config.load import parse_run
+
+    name, pool = platform.pool(job.pool)
+    layout(job.workers, name, pool)
+    if job.command == "tune":
+        return job
+    where = f"config of run {job.name}"
+    config = parse_run(job.config, where)
+    config = parse_run(job.config, where, _for_pool(job.workers, pool, config))
+    _check_cpus(config, name, pool)
+    return replace(job, config=dump(config))
+
+
+def describe(job: Job, platform: Platform, manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """The plan as (what, value) lines."""
+    _, pool = platform.pool(job.pool)
+    shape = layout(job.workers, job.pool, pool)
+    spec = manifest["spec"]["rayClusterSpec"]
+    worker = spec["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
+    head = spec["headGroupSpec"]["template"]["spec"]["containers"][0]
+    kind = f"spot {pool.gpu}".strip() if pool.spot else pool.gpu
+    lines = [
+        ("run", f"{job.name}  ({job.command} {job.recipe})"),
+        ("pool", f"{job.pool}{f', {kind}' if kind else ''}"),
+        ("workers", f"{job.workers} on {_count(shape.pods, 'pod')}, {_per_pod(shape)} each"),
+        ("worker pod", _needs(worker["resources"])),
+        ("head pod", _needs(head["resources"])),
+        ("image", worker["image"]),
+        ("queue", platform.queue or "none: starts when nodes are free"),
+        ("run folder", job.run_url),
+        ("code", job.code_url or "the image's own"),
+    ]
+    note = manifest["metadata"]["annotations"].get("vidgen.dev/price-per-hour")
+    cost = f"about {float(note):.2f} {pool.currency} an hour" if note else "unknown: no price set"
+    return [*lines, ("cost", f"{cost} (workers; head and storage come on top)" if note else cost)]
+
+
+def _for_pool(workers: int, pool: Pool, config: RunConfig) -> list[str]:
+    """What a pool decides about a run's config."""
+    given = [f"scale.workers={workers}", f"scale.gpus_per_worker={1 if pool.is_gpu else 0}"]
+    if pool.precision != "auto" and config.train.precision == "auto":
+        given.append(f"train.precision={pool.precision}")
+    return given
+
+
+def _check_reachable(config: RunConfig) -> None:
+    """A pod sees no laptop: data must be in an object store."""
+    url = config.data.url
+    if url is not None and "://" not in url:
+        raise ConfigError(
+            f"data.url is the local folder {url}, which pods cannot read",
+            fix="Copy it: `vidgen data prepare SRC s3://bucket/prefix`, then --set data.url=s3://...",
+        )
+
+
+def _check_cpus(config: RunConfig, name: str, pool: Pool) -> None:
+    """Ray waits for ever for a worker that asks more CPUs than a pod has."""
+    needs = pool.resources
+    text = needs.requests.get("cpu") or needs.limits.get("cpu")
+    has = max(1, ceil(parse_quantity(text))) if text else 1
+    if config.scale.cpus_per_worker > has:
+        raise ConfigError(
+            f"scale.cpus_per_worker is {config.scale.cpus_per_worker:g}, a worker of pool "
+            f"'{name}' has {has}",
+            fix=f"--set scale.cpus_per_worker={has}, or give the pool more cpu.",
+        )
+
+
+def _per_pod(shape: Layout) -> str:
+    if shape.gpus_per_pod:
+        return _count(shape.gpus_per_pod, "GPU")
+    return _count(shape.workers_per_pod, "worker") + " without GPU"
+
+
+def _needs(resources: dict[str, Any]) -> str:
+    merged = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return ", ".join(f"{key} {value}" for key, value in merged.items()) or "no requests"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
