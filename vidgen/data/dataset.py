@@ -1,0 +1,145 @@
+"""A prepared data set, opened for reading."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidgen.config.run import RunConfig, StorageConfig
+from vidgen.data.manifest import SPLITS, DatasetSummary, Row, read_manifest, read_summary
+from vidgen.data.video import Frames
+from vidgen.errors import DataError, did_you_mean
+from vidgen.storage.base import Store
+from vidgen.storage.open import open_store
+
+
+class Split:
+    """The clips of a split, in manifest order; rows are made when asked for."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return Row(**self.table.slice(int(index), 1).to_pylist()[0])
+
+    def column(self, name: str) -> Any:
+        """A manifest column as a NumPy array."""
+        return self.table[name].to_numpy()
+
+
+class ClipCache:
+    """Decoded clips in memory, kept first come first served until full.
+
+    Every clip is read equally often, so throwing one out to keep another gains nothing.
+    """
+
+    def __init__(self) -> None:
+        self._clips: dict[tuple[object, ...], Frames] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[object, ...]) -> Frames | None:
+        return self._clips.get(key)
+
+    def keep(self, key: tuple[object, ...], frames: Frames, limit: int) -> None:
+        """Keep frames if the cache stays within `limit` bytes."""
+        with self._lock:
+            if key not in self._clips and self._bytes + frames.nbytes <= limit:
+                self._clips[key] = frames
+                self._bytes += frames.nbytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Where the clips are and what they are.
+
+    Attributes:
+        store: the data set folder.
+        summary: dataset.json.
+        table: all manifest rows.
+    """
+
+    store: Store
+    summary: DatasetSummary
+    table: pa.Table
+    cache: ClipCache = field(default_factory=ClipCache, compare=False)
+
+    def __repr__(self) -> str:
+        size = f"{self.summary.width}x{self.summary.height} at {self.summary.fps:g} fps"
+        counts = ", ".join(f"{self.summary.clips.get(name, 0)} {name}" for name in SPLITS)
+        return f"Dataset({self.store.url}: {counts} clips, {size})"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names; a label's index is its place here."""
+        return self.summary.labels
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        return {
+            name: Split(self.table.filter(pc.equal(self.table["split"], name))) for name in SPLITS
+        }
+
+    def split(self, name: str) -> Split:
+        """Raises DataError for an unknown split."""
+        if name not in SPLITS:
+            raise DataError(
+                f"no split '{name}'{did_you_mean(name, SPLITS)}", expected=", ".join(SPLITS)
+            )
+        return self.splits[name]
+
+    def usable(self, name: str, config: RunConfig) -> Split:
+        """The clips of a split that are long enough for the run's windows.
+
+        Raises DataError if there is none.
+        """
+        split, need = self.split(name), window_frames(config)
+        fps = frame_rate(self.summary, config)
+        if not len(split):
+            raise DataError(
+                f"{self.store.url} has no clip in split '{name}'",
+                fix="Prepare more sources: it takes three to fill train, val and test.",
+            )
+        frames = np.floor(split.column("frames") * (fps / split.column("fps")) + 1e-6)
+        if not (frames >= need).any():
+            raise DataError(
+                f"no clip in split '{name}' of {self.store.url} has {need} frames at {fps:g} fps",
+                expected=f"at most {int(frames.max())}",
+                fix="Lower data.frames or raise data.fps, or prepare longer clips.",
+            )
+        return Split(split.table.filter(pa.array(frames >= need)))
+
+
+def window_frames(config: RunConfig) -> int:
+    """Frames of a training window: those of the video and, before them, `past`."""
+    past = config.model.past_frames if "past" in config.model.conditions else 0
+    return config.data.frames + past
+
+
+def frame_rate(summary: DatasetSummary, config: RunConfig) -> float:
+    """Frames per second that clips are sampled at. Raises DataError if the data has fewer."""
+    fps = config.data.fps or summary.fps
+    if fps > summary.fps:
+        raise DataError(
+            f"data.fps is {fps:g}, the data set has {summary.fps:g} frames per second",
+            fix=f"Set data.fps to {summary.fps:g} or less, or prepare with --set fps={fps:g}.",
+        )
+    return fps
+
+
+def open_dataset(url: str | Store, storage: StorageConfig | None = None) -> Dataset:
+    """Open a folder that `vidgen data prepare` made.
+
+    Raises DataError if there is no data set, StorageError if the place cannot be read.
+    """
+    store = open_store(url, storage) if isinstance(url, str) else url
+    return Dataset(store=store, summary=read_summary(store), table=read_manifest(store))

@@ -1,0 +1,181 @@
+"""Worker processes that decode: a crash or a hang costs one task, not the pool.
+
+A task that kills its process (or runs too long) comes back as a WorkerError and the process is
+replaced. Processes are also replaced after a number of tasks: leaks in decoders stay bounded.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class WorkerError(Exception):
+    """The process of a task died or had to be killed."""
+
+
+class WorkerTimeout(WorkerError):
+    """A task ran longer than allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[Task, Result]):
+    """A finished task: `value`, or the `error` that it raised or that its process died of."""
+
+    task: Task
+    value: Result | None = None
+    error: Exception | None = None
+
+    def get(self) -> Result:
+        """The value; raises the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: Connection
+    done: int = 0
+    task: Any = None
+    deadline: float | None = None
+
+
+class Pool(Generic[Task, Result]):
+    """Runs `function(task)` in `workers` processes, started when first needed.
+
+    Args:
+        function: importable; it and the tasks are pickled.
+        timeout_s: longest time for a task.
+        recycle: tasks after which a process is replaced.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Task], Result],
+        *,
+        workers: int,
+        timeout_s: float | None = None,
+        recycle: int = 500,
+    ) -> None:
+        self.function, self.workers = function, workers
+        self.timeout_s, self.recycle = timeout_s, recycle
+        self._all: list[_Worker] = []
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+        """Outcomes as they come, in any order. Takes a task only when a process is free for it."""
+        waiting = iter(tasks)
+        more = True
+        while True:
+            while more and (worker := self._free()) is not None:
+                try:
+                    task = next(waiting)
+                except StopIteration:
+                    more = False
+                else:
+                    self._give(worker, task)
+            busy = [worker for worker in self._all if worker.deadline is not None]
+            if not busy:
+                return
+            soonest = min(worker.deadline or 0.0 for worker in busy)
+            ready = wait([w.pipe for w in busy], timeout=max(0.0, soonest - time.monotonic()))
+            for worker in busy:
+                if worker.pipe in ready:
+                    yield self._take(worker)
+                elif worker.deadline is not None and worker.deadline <= time.monotonic():
+                    task = worker.task
+                    self._stop(worker)
+                    message = f"took longer than {self.timeout_s:g} s"
+                    yield Outcome(task=task, error=WorkerTimeout(message))
+
+    def close(self) -> None:
+        """Stop every process at once."""
+        for worker in list(self._all):
+            self._stop(worker)
+
+    def __enter__(self) -> Pool[Task, Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _free(self) -> _Worker | None:
+        for worker in self._all:
+            if worker.deadline is None:
+                return worker
+        if len(self._all) >= self.workers:
+            return None
+        # 'spawn': a fork would copy threads' locks and the other workers' pipes.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(self.function, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        worker = _Worker(process=process, pipe=ours)
+        self._all.append(worker)
+        return worker
+
+    def _give(self, worker: _Worker, task: Task) -> None:
+        worker.task = task
+        worker.deadline = time.monotonic() + (self.timeout_s or 365 * 86400)
+        with suppress(OSError):  # it died while idle: _take finds out
+            worker.pipe.send(task)
+
+    def _take(self, worker: _Worker) -> Outcome[Task, Result]:
+        task = worker.task
+        try:
+            value, error = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join(timeout=5)
+            code = worker.process.exitcode
+            self._stop(worker)
+            return Outcome(task=task, error=WorkerError(f"its process died ({_cause(code)})"))
+        worker.task, worker.deadline = None, None
+        worker.done += 1
+        if worker.done >= self.recycle:
+            self._stop(worker)
+        return Outcome(task=task, value=value, error=error)
+
+    def _stop(self, worker: _Worker) -> None:
+        self._all.remove(worker)
+        worker.pipe.close()
+        worker.process.kill()
+        worker.process.join()
+        worker.process.close()
+
+
+def _cause(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
+    """The worker process: it ends when the pipe does, that is with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    os.environ["OMP_NUM_THREADS"] = "1"
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        answer: tuple[Any, Exception | None]
+        try:
+            answer = (function(task), None)
+        except Exception as error:
+            answer = (None, error)
+        try:
+            pipe.send(answer)
+        except OSError:
+            return

@@ -1,0 +1,42 @@
+"""Why a file or clip is not used: a short closed list."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from vidgen.errors import DataError
+
+
+class Reason(str, Enum):
+    """The `reason` column of rejects.jsonl."""
+
+    NOT_A_FILE = "not_a_file"
+    """A pipe, socket, device or link to nowhere."""
+    EMPTY_FILE = "empty_file"
+    NOT_VIDEO = "not_video"
+    """No container that vidgen reads, or one without a video stream."""
+    TOO_MANY_PIXELS = "too_many_pixels"
+    """The frames are larger than the limit; nothing was decoded."""
+    CORRUPT = "corrupt"
+    """Frames cannot be decoded, or too many of them are damaged."""
+    TOO_SMALL = "too_small"
+    TOO_SHORT = "too_short"
+    STATIC = "static"
+    """Nothing moves."""
+    TIMEOUT = "timeout"
+    """Decoding took longer than the limit."""
+    CRASHED = "crashed"
+    """The process that decoded it died."""
+    UNREADABLE = "unreadable"
+    """The store did not hand the file out."""
+
+
+class Rejected(DataError):
+    """A video that cannot be used, with its reason."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{detail} ({reason.value})")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Rejected, (self.reason, self.detail)

@@ -1,0 +1,366 @@
+"""Video files to frames and back. The only `import av`.
+
+Frames are picked by time, never by counting, so variable frame rates, edit lists and wrong headers
+do not matter. Real files lie: containers and protocols are whitelisted, and size is checked before
+any frame is allocated.
+
+Legend: T frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat as stat_module
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from vidgen.data.reasons import Reason, Rejected
+
+Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
+Fit = Literal["crop", "stretch"]
+
+# Containers that hold their own media. Playlists and scripts (concat, hls, dash, image2) are not
+# here: they name other files to open.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,asf,flv,mpeg,mpegts,mpegvideo,ogg,mxf,nut,ivf,gif"
+)
+_MAX_GAP_S = 60  # seconds without a frame; a longer gap is a broken clock, not a still
+# The same pixels on every CPU; without full chroma, swscale darkens RGB by two levels.
+_EXACT = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a file says about its video stream, after rotation and pixel shape are applied.
+
+    Attributes:
+        container, codec, pixel_format: FFmpeg's names.
+        width, height: pixels as displayed.
+        rotation: degrees clockwise that the stored frames are turned by for display.
+        fps: average frame rate in the header, 0 if unknown.
+        duration_s: seconds in the header, 0 if unknown. Headers are often wrong.
+    """
+
+    container: str
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation: int
+    fps: float
+    duration_s: float
+
+
+@dataclass
+class Tally:
+    """What decoding saw so far."""
+
+    frames: int = 0
+    damaged: int = 0
+    end_s: float = 0.0  # end of the last frame, seconds after the first
+
+
+@dataclass(kw_only=True)
+class Video:
+    """An open video; `frames` may be called once."""
+
+    container: Any
+    stream: Any
+    name: str
+    tally: Tally = field(default_factory=Tally)
+
+    def info(self) -> VideoInfo:
+        """Header facts and the first frame's rotation. Decodes one frame, then rewinds."""
+        first = next((frame for _, frame in self._decoded()), None)
+        if first is None:
+            raise Rejected(Reason.CORRUPT, f"{self.name}: no frame can be decoded")
+        width, height, turns = _displayed(first, self._pixel_shape())
+        self.container.seek(0)
+        self.tally = Tally()
+        duration = self.stream.duration and self.stream.duration * self.stream.time_base
+        duration = duration or Fraction(self.container.duration or 0, av.time_base)
+        return VideoInfo(
+            container=self.container.format.name,
+            codec=self.stream.codec_context.name,
+            pixel_format=first.format.name,
+            width=width,
+            height=height,
+            rotation=90 * turns,
+            fps=float(self.stream.average_rate or 0),
+            duration_s=float(duration),
+        )
+
+    def frames(
+        self, *, fps: float | Fraction, size: tuple[int, int] | None = None, fit: Fit = "crop"
+    ) -> Iterator[Frames]:
+        """RGB frames (H, W, 3) at times 0, 1/fps, 2/fps, ... after the first frame.
+
+        Each is the decoded frame nearest in time. `size` is (H, W): "crop" scales until both sides
+        are covered and cuts the middle out, "stretch" ignores the aspect ratio; None keeps the
+        size. `tally` grows along the way.
+
+        Raises Rejected (corrupt) if no frame can be decoded or the clock is broken.
+        """
+        step = 1 / Fraction(fps).limit_denominator(100_000)
+        scaler = _Scaler(size, fit, self._pixel_shape())
+        origin: Fraction | None = None
+        held: tuple[Fraction, Any] | None = None  # newest frame and its time after the origin
+        picture: Frames | None = None  # `held` as an array, once it was asked for
+        gap = 1 / self.stream.average_rate if self.stream.average_rate else step
+        due = 0  # index of the next output frame
+        for time, frame in self._decoded():
+            if origin is None or held is None:
+                origin, held = time, (Fraction(0), frame)
+                continue
+            now = time - origin
+            if now <= held[0]:
+                continue  # a clock that stands still or runs back
+            gap = now - held[0]
+            if gap > _MAX_GAP_S:
+                raise Rejected(Reason.CORRUPT, f"{self.name}: no frame for {float(gap):.0f} s")
+            while due * step <= (held[0] + now) / 2:
+                picture = scaler(held[1]) if picture is None else picture
+                yield picture
+                due += 1
+            held, picture = (now, frame), None
+        if held is None:
+            raise Rejected(Reason.CORRUPT, f"{self.name}: no frame can be decoded")
+        duration = held[1].duration * (held[1].time_base or 0) if held[1].duration else 0
+        end = held[0] + (duration if 0 < duration <= 2 * gap else gap)
+        self.tally.end_s = float(end)
+        while due == 0 or due * step + step / 2 <= end:
+            picture = scaler(held[1]) if picture is None else picture
+            yield picture
+            due += 1
+
+    def _decoded(self) -> Iterator[tuple[Fraction, Any]]:
+        """(time in the stream, frame) in display order; damaged packets are counted, not raised."""
+        tick = self.stream.time_base
+        usual = Fraction(1 / self.stream.average_rate) if self.stream.average_rate else None
+        last: Fraction | None = None
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                self.tally.damaged += 1
+                return
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                self.tally.damaged += 1
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self.tally.damaged += 1
+                stamp = frame.pts if frame.pts is not None else frame.dts
+                if stamp is not None:
+                    time = stamp * (frame.time_base or tick)
+                else:
+                    time = Fraction(0) if last is None else last + (usual or Fraction(1, 25))
+                last = time
+                self.tally.frames += 1
+                yield time, frame
+
+    def _pixel_shape(self) -> Fraction:
+        """Width of a pixel over its height."""
+        shape = self.stream.sample_aspect_ratio or Fraction(1)
+        return Fraction(shape) if Fraction(1, 16) < shape < 16 else Fraction(1)
+
+
+@contextmanager
+def open_video(
+    source: Path | bytes, *, name: str | None = None, max_pixels: int = 8192 * 4320
+) -> Iterator[Video]:
+    """Open a regular file, or a file's bytes, as a video.
+
+    Raises Rejected: not_a_file, empty_file, not_video, too_many_pixels; no frame is decoded before.
+    """
+    shown = name or (str(source) if isinstance(source, Path) else "video")
+    if isinstance(source, Path):
+        _check_regular(source, shown)
+        # 'file:' keeps names such as 'concat:x' or '-x' from meaning anything else.
+        opened: Any = "file:" + os.fspath(source.absolute())
+    else:
+        if not source:
+            raise Rejected(Reason.EMPTY_FILE, f"{shown} has no bytes")
+        opened = io.BytesIO(source)
+    options = {
+        "format_whitelist": _FORMATS,
+        "protocol_whitelist": "file",
+        "max_pixels": str(max_pixels),
+    }
+    try:
+        container = av.open(opened, "r", options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError) as error:
+        # FFmpeg gives the same few codes for text, playlists and cut-off headers.
+        raise Rejected(Reason.NOT_VIDEO, f"{shown}: {_message(error)}") from None
+    with container:
+        covers = av.stream.Disposition.attached_pic
+        streams = [s for s in container.streams.video if not s.disposition & covers]
+        stream = container.streams.best("video")
+        if stream not in streams:
+            stream = streams[0] if streams else None
+        if stream is None:
+            raise Rejected(Reason.NOT_VIDEO, f"{shown}: no video stream")
+        context = stream.codec_context
+        if context is None:
+            raise Rejected(Reason.NOT_VIDEO, f"{shown}: no decoder for its video stream")
+        if context.width * context.height > max_pixels:
+            size = f"{context.width}x{context.height}"
+            raise Rejected(Reason.TOO_MANY_PIXELS, f"{shown}: {size} is over {max_pixels} pixels")
+        context.thread_count = 1  # parallel over files, not inside one
+        context.options = {"max_pixels": str(max_pixels)}  # frames may be larger than the header
+        yield Video(container=container, stream=stream, name=shown)
+
+
+def probe(source: Path | bytes, *, name: str | None = None) -> VideoInfo:
+    """What a file says about its video. Raises Rejected."""
+    with open_video(source, name=name) as video:
+        return video.info()
+
+
+def decode(
+    source: Path | bytes,
+    *,
+    fps: float | Fraction,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    name: str | None = None,
+) -> Frames:
+    """A whole (short) video as (T, H, W, 3). Raises Rejected."""
+    with open_video(source, name=name) as video:
+        return np.stack([*video.frames(fps=fps, size=size, fit=fit)])
+
+
+def encode_mp4(
+    frames: Frames, fps: float | Fraction, *, crf: int = 18, keyframe_every: int = 12
+) -> bytes:
+    """(T, H, W, 3) uint8 RGB as an H.264 MP4 that browsers play. Equal input gives equal bytes.
+
+    4:2:0 video has even sides: odd ones grow by repeating their last row or column.
+    """
+    frames = np.ascontiguousarray(frames)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
+        raise ValueError(f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}")
+    height, width = frames.shape[1:3]
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    rate = Fraction(fps).limit_denominator(100_000)
+    file = io.BytesIO()
+    # bitexact: no FFmpeg version string in the file.
+    exact = {"fflags": "+bitexact"}
+    with av.open(file, "w", format="mp4", container_options=exact) as container:
+        stream: Any = container.add_stream(
+            "libx264",
+            rate=rate,
+            options={"crf": str(crf), "preset": "veryfast", "flags": "+bitexact"},
+        )
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.thread_count = 1
+        context.gop_size = keyframe_every
+        context.max_b_frames = 0
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries = context.color_trc = 1  # BT.709
+        scaler = VideoReformatter()
+        for index, array in enumerate(frames):
+            frame = scaler.reformat(
+                av.VideoFrame.from_ndarray(array, format="rgb24"),
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=_EXACT,
+                threads=1,
+            )
+            frame.pts, frame.time_base = index, 1 / rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def write_mp4(
+    path: Path, frames: Frames, fps: float | Fraction, *, crf: int = 18, keyframe_every: int = 12
+) -> None:
+    """`encode_mp4` into a file, whole or not at all."""
+    from vidgen.storage.local import LocalStore
+
+    data = encode_mp4(frames, fps, crf=crf, keyframe_every=keyframe_every)
+    LocalStore(path.parent).write(path.name, data)
+
+
+class _Scaler:
+    """Decoded frame to upright RGB array of one size; the swscale context is reused."""
+
+    def __init__(self, size: tuple[int, int] | None, fit: Fit, pixel_shape: Fraction) -> None:
+        self.size, self.fit, self.pixel_shape = size, fit, pixel_shape
+        self.reformatter = VideoReformatter()
+
+    def __call__(self, frame: Any) -> Frames:
+        width, height, turns = _displayed(frame, self.pixel_shape)
+        out_height, out_width = self.size or (height, width)
+        if self.fit == "crop":
+            scale = max(Fraction(out_height, height), Fraction(out_width, width))
+            covered_h = max(out_height, round(height * scale))
+            covered_w = max(out_width, round(width * scale))
+        else:
+            covered_h, covered_w = out_height, out_width
+        stored_h, stored_w = (covered_w, covered_h) if turns % 2 else (covered_h, covered_w)
+        array = self.reformatter.reformat(
+            frame,
+            width=stored_w,
+            height=stored_h,
+            format="rgb24",
+            interpolation=_EXACT,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        ).to_ndarray()
+        array = np.rot90(array, -turns)  # (covered_h, covered_w, 3)
+        top, left = (covered_h - out_height) // 2, (covered_w - out_width) // 2
+        return np.ascontiguousarray(array[top : top + out_height, left : left + out_width])
+
+
+def _displayed(frame: Any, pixel_shape: Fraction) -> tuple[int, int, int]:
+    """(width, height) as displayed, and how many quarter turns clockwise lead there."""
+    turns = round(-frame.rotation / 90) % 4
+    width, height = frame.width, frame.height
+    if pixel_shape > 1:
+        width = max(1, round(width * pixel_shape))
+    elif pixel_shape < 1:
+        height = max(1, round(height / pixel_shape))
+    return (height, width, turns) if turns % 2 else (width, height, turns)
+
+
+def _check_regular(path: Path, shown: str) -> None:
+    """Refuse what would hang or run away when opened."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        message = getattr(error, "strerror", None) or str(error)
+        raise Rejected(Reason.NOT_A_FILE, f"{shown}: {message}") from None
+    if not stat_module.S_ISREG(status.st_mode):
+        raise Rejected(Reason.NOT_A_FILE, f"{shown} is not a regular file")
+    if status.st_size == 0:
+        raise Rejected(Reason.EMPTY_FILE, f"{shown} has no bytes")
+
+
+def _message(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
