@@ -100,6 +100,15 @@ class Score:
         check_comparable(self, other)
         return self.value - other.value
 
+    def text(self) -> tuple[str, str]:
+        """Value and interval for people: ('96.9 %', '89.3 to 99.1') or ('21.5 dB', '')."""
+        scale, unit = (100.0, "%") if self.unit == "ratio" else (1.0, self.unit)
+        show = "{:.1f}" if self.unit == "ratio" else "{:.4g}"
+        value = f"{show.format(scale * self.value)} {unit}".rstrip()
+        if self.interval is None:
+            return value, ""
+        return value, " to ".join(show.format(scale * end) for end in self.interval)
+
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

@@ -1,0 +1,87 @@
+"""What an evaluation leaves in a run folder: eval.json, and the clips it looked at beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from vidgen.errors import EvaluationError, NotFoundInStore
+from vidgen.metrics.score import Score
+from vidgen.storage.run_folder import EVAL, RunFolder
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredClip:
+    """A held-out clip and the video generated from its condition.
+
+    Attributes:
+        real, generated: keys of MP4 files in the run folder.
+        source: file the real clip was cut from.
+        caption, label: what the model may have been told; '' when the data has none.
+        asked, seen: attributes in the caption, and those a judge read out of the generated video.
+    """
+
+    real: str
+    generated: str
+    source: str
+    caption: str = ""
+    label: str = ""
+    asked: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of one checkpoint, clips to look at, and remarks on what could not be scored."""
+
+    step: int
+    time: float
+    parameters: int
+    scores: list[Score]
+    clips: list[ScoredClip]
+    notes: list[str]
+
+    def score(self, name: str, kind: str = "generated") -> Score | None:
+        """The score of that name and kind of video, if there is one."""
+        return next((s for s in self.scores if s.name == name and s.subject.kind == kind), None)
+
+    def to_json(self) -> dict[str, Any]:
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return {
+            "format": FORMAT,
+            **fields,
+            "scores": [score.to_json() for score in self.scores],
+            "clips": [dataclasses.asdict(clip) for clip in self.clips],
+        }
+
+    def write(self, folder: RunFolder) -> None:
+        folder.write_json(EVAL, self.to_json())
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Evaluation:
+        """A run's stored evaluation.
+
+        Raises NotFoundInStore when the run has none, EvaluationError when it cannot be understood.
+        """
+        again = "Run `vidgen evaluate` again with this version."
+        try:
+            value = folder.read_json(EVAL)
+            fields = dict(value)
+            if fields.pop("format") != FORMAT:
+                raise EvaluationError(
+                    f"{folder.url}/{EVAL} has format {value['format']}, not {FORMAT}", fix=again
+                )
+            scores = [Score.from_json(each) for each in fields.pop("scores")]
+            clips = [ScoredClip(**each) for each in fields.pop("clips")]
+            return cls(**fields, scores=scores, clips=clips)
+        except NotFoundInStore:
+            raise NotFoundInStore(
+                f"{folder.url} has no {EVAL}", fix=f"Make it with: vidgen evaluate {folder.url}"
+            ) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise EvaluationError(
+                f"{folder.url}/{EVAL} is not an evaluation: {error!r}", fix=again
+            ) from None

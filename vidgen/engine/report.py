@@ -1,0 +1,266 @@
+"""`vidgen report`: gather what a run folder holds and put it on one page."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from vidgen import __version__
+from vidgen.config.load import dump
+from vidgen.config.run import RunConfig
+from vidgen.engine.evaluation import Evaluation, ScoredClip
+from vidgen.errors import NotFoundInStore, StorageError
+from vidgen.metrics.score import Score
+from vidgen.observe.curves import Chart, Points, Series, draw
+from vidgen.observe.report import (
+    Cell,
+    Fact,
+    Page,
+    Pair,
+    ScoreGroup,
+    ScoreRow,
+    Verdict,
+    Video,
+    render,
+)
+from vidgen.storage.open import open_store
+from vidgen.storage.run_folder import REPORT, RunFolder
+
+MAX_PAIRS = 12
+MAX_SAMPLES = 8
+OVERFIT = 1.05  # a last validation loss this much above the best one is worth a word
+
+Line = dict[str, Any]
+TITLES = {
+    "validation_loss": "Validation loss",
+    "psnr": "PSNR of the continuation",
+    "ssim": "SSIM of the continuation",
+}
+
+
+def write_report(run: str) -> str:
+    """Write report.html into a run folder, local or s3://; returns its url.
+
+    Raises NotFoundInStore when there is no run.
+    """
+    folder = RunFolder(run)
+    html = render(build_page(folder))
+    folder.store.write(REPORT, html.encode("utf-8"))
+    return f"{folder.url}/{REPORT}"
+
+
+def build_page(folder: RunFolder) -> Page:
+    """Everything that a run folder has to show; parts that are not there yet are left out."""
+    config = folder.config()
+    lines = list(folder.metrics())
+    try:
+        evaluation = Evaluation.read(folder)
+    except NotFoundInStore:
+        evaluation = None
+    samples, asked = _samples(folder)
+    return Page(
+        name=config.name,
+        url=folder.url,
+        description=config.description,
+        facts=_facts(config, lines, evaluation),
+        warnings=_warnings(lines),
+        pairs=_pairs(folder, evaluation) if evaluation else [],
+        pairs_note=_pairs_note(evaluation) if evaluation else "",
+        score_groups=_score_groups(evaluation.scores) if evaluation else [],
+        score_notes=evaluation.notes if evaluation else [],
+        charts=_charts(lines),
+        samples=samples,
+        sample_captions=asked,
+        data=_data(config),
+        config=dump(config),
+        versions=[Fact(name=name, value=value) for name, value in config.versions.items()],
+        made_with=__version__,
+        made_at=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def _facts(config: RunConfig, lines: list[Line], evaluation: Evaluation | None) -> list[Fact]:
+    data, step = config.data, max((line["step"] for line in lines), default=0)
+    rate = f" at {data.fps:g} fps" if data.fps else ""
+    facts = {
+        "Model": config.model.family,
+        "Told": ", ".join(config.model.conditions) or "nothing",
+        "Clip": f"{data.frames} frames, {data.width}x{data.height}{rate}",
+        "Steps": f"{step:,} of {config.train.steps:,}",
+    }
+    if evaluation:
+        facts["Parameters"] = f"{evaluation.parameters:,}"
+    seconds = _seconds(lines)
+    if seconds:
+        facts["Training time"] = str(datetime.timedelta(seconds=round(seconds)))
+    validation = _column(lines, "val_loss")
+    if validation:
+        facts["Last validation loss"] = f"{validation[-1][1]:.4g}"
+    return [Fact(name=name, value=value) for name, value in facts.items()]
+
+
+def _seconds(lines: list[Line]) -> float:
+    """Time spent on the recorded steps; pauses between two starts of a run do not count."""
+    total, before = 0.0, 0
+    for line in lines:
+        if "step_s" in line:
+            total += line["step_s"] * (line["step"] - before)
+            total += sum(
+                line.get(f"{part}_s", 0.0) for part in ("validate", "sample", "checkpoint")
+            )
+            before = line["step"]
+    return total
+
+
+def _warnings(lines: list[Line]) -> list[str]:
+    validation = _column(lines, "val_loss")
+    if not validation:
+        return []
+    (step, best), last = min(validation, key=lambda point: point[1]), validation[-1][1]
+    if last <= best * OVERFIT:
+        return []
+    return [
+        f"Validation loss was lowest at step {step:.0f} ({best:.4g}) and is {last:.4g} now: "
+        "the model has begun to learn its training clips by heart."
+    ]
+
+
+def _column(lines: list[Line], name: str) -> Points:
+    """(step, value) pairs of one number, in order of steps; the last wins where a step repeats."""
+    found = {line["step"]: line[name] for line in lines if name in line}
+    return sorted(found.items())
+
+
+def _charts(lines: list[Line]) -> list[Chart]:
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    losses = [name for name in names if re.fullmatch(r"(?!val)(\w+[./_])?loss", name)]
+    norms = [name for name in names if re.fullmatch(r"(\w+[./_])?grad_norm", name)]
+
+    def series(name: str, shown: str, **style: bool) -> Series:
+        return Series(name=shown, points=_column(lines, name), **style)
+
+    train = [series(n, "train" if n == "loss" else n, smooth=True) for n in losses]
+    charts = [
+        draw("Loss", [*train, series("val_loss", "validation", dots=True)]),
+        draw("Learning rate", [series("lr", "lr")]),
+        draw("Throughput", [series("clips_per_s", "clips/s", smooth=True)], from_zero=True),
+        draw("Gradient norm", [series(n, n.replace("_", " "), smooth=True) for n in norms]),
+    ]
+    return [chart for chart in charts if chart]
+
+
+def _samples(folder: RunFolder) -> tuple[list[Video], list[str]]:
+    """Sample grids spread evenly over training, the newest among them; and what was asked."""
+    found = [
+        (int(match.group(1)), stat.key)
+        for stat in folder.store.list("samples/")
+        if (match := re.fullmatch(r"samples/step_(\d{8})\.mp4", stat.key))
+    ]
+    if not found:
+        return [], []
+    count = min(MAX_SAMPLES, len(found))
+    chosen = [found[round(k * (len(found) - 1) / max(1, count - 1))] for k in range(count)]
+    if count == 1:
+        chosen = found[-1:]
+    videos = [Video(data=folder.store.read(key), step=step) for step, key in chosen]
+    try:
+        asked = folder.read_json(chosen[-1][1].removesuffix(".mp4") + ".json")
+    except NotFoundInStore:
+        return videos, []
+    captions = asked.get("captions", []) if isinstance(asked, dict) else []
+    return videos, [caption for caption in captions if isinstance(caption, str) and caption]
+
+
+def _pairs(folder: RunFolder, evaluation: Evaluation) -> list[Pair]:
+    return [_pair(folder, clip) for clip in evaluation.clips[:MAX_PAIRS]]
+
+
+def _pair(folder: RunFolder, clip: ScoredClip) -> Pair:
+    verdicts = [
+        Verdict(
+            text=name
+            if clip.seen.get(name) == wanted
+            else f"{name}: {clip.seen.get(name, 'none')}",
+            right=clip.seen.get(name) == wanted,
+        )
+        for name, wanted in clip.asked.items()
+    ]
+    return Pair(
+        real=Video(data=folder.store.read(clip.real)),
+        generated=Video(data=folder.store.read(clip.generated)),
+        caption=clip.caption or clip.label or clip.source,
+        verdicts=verdicts,
+    )
+
+
+def _pairs_note(evaluation: Evaluation) -> str:
+    told = next((s.protocol.conditions for s in evaluation.scores if s.protocol.conditions), ())
+    names = {"text": "caption", "image": "first frame", "past": "frames before"}
+    given = " and ".join(names.get(each, each) for each in told)
+    how = f"from the same {given}" if given else "without any condition"
+    shown = min(MAX_PAIRS, len(evaluation.clips))
+    return (
+        f"{shown} held-out clips, which were never trained on, each beside a video made {how} "
+        f"at step {evaluation.step:,}. Not picked: they are the first ones."
+    )
+
+
+def _score_groups(scores: Sequence[Score]) -> list[ScoreGroup]:
+    """Scores of one protocol in one table: a row per name, a column per kind of video."""
+    groups: dict[str, list[Score]] = {}
+    for score in scores:
+        groups.setdefault(str(score.protocol), []).append(score)
+    tables = []
+    for protocol, members in groups.items():
+        kinds = list(dict.fromkeys(score.subject.kind for score in members))
+        by_place = {(score.name, score.subject.kind): score for score in members}
+        rows = []
+        for name in dict.fromkeys(score.name for score in members):
+            found = [by_place.get((name, kind)) for kind in kinds]
+            better = next(score.better for score in found if score)
+            rows.append(
+                ScoreRow(
+                    title=TITLES.get(name, name.replace("_", " ").capitalize()),
+                    arrow="↑" if better == "higher" else "↓",
+                    cells=[_cell(score) if score else None for score in found],
+                )
+            )
+        tables.append(ScoreGroup(protocol=protocol, kinds=kinds, rows=rows))
+    return tables
+
+
+def _cell(score: Score) -> Cell:
+    value, interval = score.text()
+    return Cell(
+        value=value,
+        interval=interval,
+        bar=round(100 * score.value, 2) if score.unit == "ratio" else None,
+    )
+
+
+def _data(config: RunConfig) -> list[Fact]:
+    """Where the clips come from, and the data set's own counts."""
+    if config.data.url is None:
+        made = config.data.synthetic
+        assert made is not None  # RunConfig insists on one of the two
+        return [
+            Fact(name="Made", value="captioned moving shapes"),
+            Fact(name="Clips", value=f"{made.clips:,}"),
+            Fact(name="Seed", value=str(made.seed)),
+        ]
+    facts = [Fact(name="Data set", value=config.data.url)]
+    try:
+        summary = json.loads(open_store(config.data.url, config.storage).read("dataset.json"))
+    except (StorageError, ValueError) as error:
+        return [*facts, Fact(name="Summary", value=f"not readable: {error}")]
+    for name, value in summary.items() if isinstance(summary, dict) else ():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {count}" for key, count in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value))
+        if value not in (None, ""):
+            facts.append(Fact(name=name.replace("_", " ").capitalize(), value=str(value)))
+    return facts
