@@ -49,3 +49,10 @@ def new_name(base: str, now: datetime) -> str:
 def rayjob_name(run: str, attempt: int) -> str:
     """Name of the RayJob of a run's n-th submission: NAME, NAME-r2, NAME-r3."""
     return run if attempt == 1 else f"{run}-r{attempt}"
+
+
+def check_selector(name: str) -> str:
+    """A name that was typed, safe inside a label selector. Raises ConfigError."""
+    if not re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", name):
+        raise ConfigError(f"'{name}' is no run name", expected="letters, digits and '-'")
+    return name

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 from vidgen.cloud.names import ANNOTATION, CANCELLED, QUEUE_LABEL, RUN_LABEL
-from vidgen.cloud.why import Obj, is_ready, reasons, role, why_not_ready
+from vidgen.cloud.why import Obj, in_words, is_ready, reasons, role
 
 Phase = Literal[
     "submitted", "queued", "starting", "pending", "running", "recovering", "retrying",
@@ -95,14 +95,16 @@ def interpret(snapshot: Snapshot) -> State:
     why: list[str] = []
     if phase in ("starting", "running", "recovering"):
         found = reasons(pods, snapshot.events, conditions)
-        why = why_not_ready(pods, snapshot.events, conditions)
-        if phase == "starting" and any(reason.blocking for reason in found):
-            phase, text = "pending", "pending: it cannot start yet"
+        why = in_words(found)
+        blocking = [reason.text for reason in found if reason.blocking]
+        if phase == "starting" and blocking:
+            phase, text = "pending", f"pending: {blocking[0]}"
         if phase == "running":
             why = [line for line in why if "leaving" not in line] + _leaving(pods)
     elif phase == "failed" and status.get("reason") == "PreRunningDeadlineExceeded":
         # The deadline's own message repeats no cause, and the pods that tell it leave with the TTL.
-        why = why_not_ready(pods, snapshot.events, conditions)
+        found = reasons(pods, snapshot.events, conditions)
+        why = in_words({reason: roles for reason, roles in found.items() if reason.blocking})
     wanted = _wanted(job)
     if phase == "starting":
         text = f"{text}, {sum(map(is_ready, pods))} of {wanted} pods ready"

@@ -37,11 +37,10 @@ _CHOICES = {
 _MOUNT_EVENTS = {"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"}
 
 
-def why_not_ready(
-    pods: Iterable[Obj], events: Iterable[Obj], conditions: Iterable[Obj]
-) -> list[str]:
-    """Causes in words, blocking ones first, each with how many pods it holds back."""
-    return [_counted(reason, n) for reason, n in _sorted(reasons(pods, events, conditions))]
+def in_words(found: dict[Reason, list[str]]) -> list[str]:
+    """Causes as lines, blocking ones first, each with how many pods it holds back."""
+    ordered = sorted(found.items(), key=lambda item: not item[0].blocking)
+    return [_counted(reason, roles) for reason, roles in ordered]
 
 
 def reasons(
@@ -139,7 +138,7 @@ def _waiting(container: Obj, waiting: Obj) -> Reason:
     reason, message = waiting["reason"], str(waiting.get("message", ""))
     image = str(container.get("image", ""))
     if "Image" in reason:
-        named = re.search(r'image "?([^" ]+?)"?:', message)
+        named = re.search(r'image "([^"]+)"', message)
         cause = "it does not exist" if "not found" in message else _shorten(message)
         if "unauthorized" in message.lower() or "denied" in message.lower():
             cause = "the registry refuses: wrong or missing pull secret"
@@ -167,14 +166,10 @@ def _latest_by_pod(events: Iterable[Obj]) -> dict[str, list[Obj]]:
 
 
 def event_time(event: Obj) -> str:
-    """When it last happened; KubeRay and the scheduler fill eventTime, the kubelet lastTimestamp."""
+    """When it last happened; KubeRay fills eventTime, the kubelet lastTimestamp."""
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     return next((str(t) for t in times if t), str(event["metadata"].get("creationTimestamp", "")))
-
-
-def _sorted(found: dict[Reason, list[str]]) -> list[tuple[Reason, list[str]]]:
-    return sorted(found.items(), key=lambda item: not item[0].blocking)
 
 
 def _counted(reason: Reason, roles: list[str]) -> str:

@@ -1,0 +1,78 @@
+"""`vidgen-cloud list`: every run, one line each."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+
+import click
+
+from vidgen.cloud.session import Session, json_option
+
+
+@click.command()
+@click.option("-A", "--all-namespaces", is_flag=True, help="Not only this namespace.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, all_namespaces: bool, as_json: bool) -> int:
+    """List runs, newest first."""
+    from vidgen.cloud.cluster import PODS, RAYJOBS, Forbidden
+    from vidgen.cloud.names import RUN_LABEL, SELECTOR
+    from vidgen.cloud.state import Snapshot, interpret, note, parse_time, run_of
+    from vidgen.cloud.summary import duration
+
+    cluster = Session.of(ctx).cluster
+    jobs = cluster.list(RAYJOBS, labels=SELECTOR, everywhere=all_namespaces)
+    pods_known, by_run = True, {}
+    try:
+        for pod in cluster.list(PODS, labels=RUN_LABEL, everywhere=all_namespaces):
+            meta = pod["metadata"]
+            by_run.setdefault((meta["namespace"], meta["labels"][RUN_LABEL]), []).append(pod)
+    except Forbidden:
+        pods_known = False
+    newest = {}
+    for job in sorted(jobs, key=lambda j: int(note(j, "attempt", "1"))):
+        newest[job["metadata"]["namespace"], run_of(job)] = job
+    rows = []
+    now = datetime.now(timezone.utc)
+    for (namespace, run), job in newest.items():
+        # Events are left to `status`: one request a pod is too much for a list.
+        state = interpret(
+            Snapshot(rayjob=job, pods=by_run.get((namespace, run), []), pods_known=pods_known)
+        )
+        rows.append(
+            {
+                "run": run,
+                "namespace": namespace,
+                "phase": state.phase,
+                "state": state.text,
+                "pool": note(job, "pool") or None,
+                "workers": int(note(job, "workers", "0")) or None,
+                "recipe": note(job, "recipe") or None,
+                "created": job["metadata"]["creationTimestamp"],
+            }
+        )
+    rows.sort(key=lambda row: str(row["created"]), reverse=True)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return 0
+    if not rows:
+        click.echo(f"No runs in namespace {cluster.namespace}.", err=True)
+        return 0
+    cells = [
+        (
+            *((str(row["namespace"]),) if all_namespaces else ()),
+            str(row["run"]),
+            str(row["pool"] or "-"),
+            str(row["workers"] or "-"),
+            duration((now - parse_time(str(row["created"]))).total_seconds()),
+            str(row["state"])[:100],
+        )
+        for row in rows
+    ]
+    head = (*(("NAMESPACE",) if all_namespaces else ()), "RUN", "POOL", "WORKERS", "AGE", "STATE")
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    for line in (head, *cells):
+        padded = "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True))
+        click.echo(padded.rstrip())
+    return 0

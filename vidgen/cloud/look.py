@@ -1,0 +1,93 @@
+"""One look at the cluster: everything `state` needs to know of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vidgen.cloud.names import QUEUE_LABEL, RUN_LABEL, SELECTOR, check_selector
+from vidgen.cloud.state import Snapshot, note, run_of
+from vidgen.cloud.why import Obj, is_ready
+from vidgen.errors import ClusterError, did_you_mean
+
+if TYPE_CHECKING:
+    from vidgen.cloud.cluster import Cluster
+
+WORKLOADS = "apis/kueue.x-k8s.io/v1beta1/workloads"
+_ENDED = ("Complete", "ValidationFailed")
+_MOST_PODS_EXPLAINED = 4  # pods of a run wait for the same reasons; each costs a request
+
+
+def rayjobs_of(cluster: Cluster, run: str) -> list[Obj]:
+    """All RayJobs of a run, oldest attempt first. Raises ClusterError with the nearest name."""
+    from vidgen.cloud.cluster import RAYJOBS, NotFound
+
+    found = cluster.list(RAYJOBS, labels=f"{RUN_LABEL}={check_selector(run)}")
+    if not found:
+        try:
+            found = [cluster.get(RAYJOBS, run)]
+        except NotFound:
+            names = {run_of(job) for job in cluster.list(RAYJOBS, labels=SELECTOR)}
+            raise NotFound(
+                f"no run '{run}' in namespace '{cluster.namespace}'{did_you_mean(run, names)}",
+                fix="`vidgen-cloud list` shows all; --namespace looks elsewhere.",
+            ) from None
+    return sorted(found, key=lambda job: int(note(job, "attempt", "1")))
+
+
+def newest(cluster: Cluster, run: str) -> Obj:
+    """The RayJob of a run's latest submission."""
+    return rayjobs_of(cluster, run)[-1]
+
+
+def look(cluster: Cluster, run: str) -> Snapshot:
+    """A run as it is now."""
+    return look_at(cluster, newest(cluster, run))
+
+
+def look_at(cluster: Cluster, rayjob: Obj, pods: list[Obj] | None = None) -> Snapshot:
+    """The rest of the picture for a RayJob at hand; `pods` if they are known already."""
+    from vidgen.cloud.cluster import PODS, Forbidden
+
+    run, known = run_of(rayjob), True
+    if pods is None:
+        try:
+            pods = cluster.list(PODS, labels=f"{RUN_LABEL}={check_selector(run)}")
+        except Forbidden:
+            pods, known = [], False
+    return Snapshot(
+        rayjob=rayjob,
+        pods=pods,
+        pods_known=known,
+        events=_events(cluster, rayjob, pods),
+        workload=_workload(cluster, rayjob),
+    )
+
+
+def _events(cluster: Cluster, rayjob: Obj, pods: list[Obj]) -> list[Obj]:
+    """Events of pods that are not ready. Empty when this user may not read them."""
+    from vidgen.cloud.cluster import EVENTS, Forbidden
+
+    status = rayjob.get("status") or {}
+    if status.get("jobDeploymentStatus") in (None, "", *_ENDED):
+        return []
+    waiting = [p["metadata"]["name"] for p in pods if not is_ready(p)][:_MOST_PODS_EXPLAINED]
+    try:
+        return [
+            event
+            for name in waiting
+            for event in cluster.list(EVENTS, fields=f"involvedObject.name={name}")
+        ]
+    except Forbidden:
+        return []
+
+
+def _workload(cluster: Cluster, rayjob: Obj) -> Obj | None:
+    if QUEUE_LABEL not in (rayjob["metadata"].get("labels") or {}):
+        return None
+    try:
+        found = cluster.list(
+            WORKLOADS, labels=f"kueue.x-k8s.io/job-uid={rayjob['metadata']['uid']}"
+        )
+    except ClusterError:
+        return None  # no Kueue, or no right to look: the RayJob alone has to tell
+    return found[0] if found else None
