@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,7 @@ from vidgen.config.families import FAMILIES, config_class
 from vidgen.config.run import RunConfig
 from vidgen.errors import ConfigError, did_you_mean
 
+Options = TypeVar("Options", bound=BaseModel)
 Path_ = tuple[str | int, ...]  # a key's place in the document: ("train", "steps")
 Lines = dict[Path_, str]  # where each key was set: "shapes.yaml:12" or "--set"
 
@@ -78,6 +79,22 @@ def parse_run(text: str, name: str, overrides: tuple[str, ...] | list[str] = ())
         return RunConfig.model_validate(values)
     except ValidationError as error:
         raise _explain(error, values, lines, name) from None
+
+
+def load_options(kind: type[Options], overrides: tuple[str, ...] | list[str]) -> Options:
+    """A config model that has no file, from its defaults and `a=b` overrides alone.
+
+    Raises:
+        ConfigError: unknown key or wrong value.
+    """
+    values: dict[str, Any] = {}
+    lines: Lines = {}
+    for override in overrides:
+        _apply(values, lines, override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, values, lines, "--set", kind) from None
 
 
 def dump(config: RunConfig) -> str:
@@ -146,7 +163,11 @@ def _apply(values: dict[str, Any], lines: Lines, override: str) -> None:
 
 
 def _explain(
-    error: ValidationError, values: dict[str, Any], lines: Lines, name: str
+    error: ValidationError,
+    values: dict[str, Any],
+    lines: Lines,
+    name: str,
+    root: type[BaseModel] = RunConfig,
 ) -> ConfigError:
     """The first pydantic error as one line: where, which key, what was expected."""
     first = error.errors()[0]
@@ -155,7 +176,7 @@ def _explain(
     where = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), name)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        choices = _keys_at(at[:-1], values)
+        choices = _keys_at(at[:-1], values, root)
         hint = did_you_mean(str(at[-1]), choices)
         return ConfigError(
             f"{where}: unknown key '{key}'{hint}{more}",
@@ -169,9 +190,9 @@ def _explain(
     return ConfigError(f"{where}: {subject}{message[0].lower()}{message[1:]}{shown}{more}")
 
 
-def _keys_at(at: Path_, values: dict[str, Any]) -> list[str]:
-    """Keys that a RunConfig takes at a place."""
-    kind: Any = RunConfig
+def _keys_at(at: Path_, values: dict[str, Any], root: type[BaseModel]) -> list[str]:
+    """Keys that a config model takes at a place."""
+    kind: Any = root
     for part in at:
         if kind is RunConfig and part == "model":
             family = values.get("model", {}).get("family")
