@@ -85,7 +85,7 @@ class Reject:
     """Where in the source, when only a part is left out."""
 
 
-class Counts(BaseModel):
+class SourceCounts(BaseModel):
     """Files below SRC: seen = kept + rejected + skipped. Skipped ones are not videos."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -104,7 +104,7 @@ class DatasetSummary(BaseModel):
     height: int
     fps: float
     labels: tuple[str, ...]
-    sources: Counts
+    sources: SourceCounts
     clips: dict[str, int]
     """Clips per split."""
     rejects: dict[str, int]
@@ -121,13 +121,18 @@ def write_dataset(
     table = pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=SCHEMA)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
+    store.write(MANIFEST, buffer.getvalue())
+    write_rejects(store, rejects)
+    store.write(SUMMARY, (summary.model_dump_json(indent=2) + "\n").encode())
+
+
+def write_rejects(store: Store, rejects: list[Reject]) -> None:
+    """Write rejects.jsonl, sorted."""
     lines = [
         json.dumps({k: v for k, v in dataclasses.asdict(r).items() if v is not None})
         for r in sorted(rejects, key=lambda r: (r.source, r.start_s or 0.0))
     ]
-    store.write(MANIFEST, buffer.getvalue())
     store.write(REJECTS, "".join(line + "\n" for line in lines).encode())
-    store.write(SUMMARY, (summary.model_dump_json(indent=2) + "\n").encode())
 
 
 def read_summary(store: Store) -> DatasetSummary:

@@ -12,6 +12,8 @@ class Reason(str, Enum):
 
     NOT_A_FILE = "not_a_file"
     """A pipe, socket, device or link to nowhere."""
+    BAD_NAME = "bad_name"
+    """A name that is not UTF-8 or has empty or '..' parts."""
     EMPTY_FILE = "empty_file"
     NOT_VIDEO = "not_video"
     """No container that vidgen reads, or one without a video stream."""
@@ -21,6 +23,8 @@ class Reason(str, Enum):
     """Frames cannot be decoded, or too many of them are damaged."""
     TOO_SMALL = "too_small"
     TOO_SHORT = "too_short"
+    LOW_RATE = "low_rate"
+    """Too few frames per second."""
     STATIC = "static"
     """Nothing moves."""
     TIMEOUT = "timeout"

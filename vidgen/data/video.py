@@ -97,7 +97,7 @@ class Video:
         duration = duration or Fraction(self.container.duration or 0, av.time_base)
         return VideoInfo(
             container=self.container.format.name,
-            codec=self.stream.codec_context.name,
+            codec=self.stream.codec_context.codec.canonical_name,
             pixel_format=first.format.name,
             width=width,
             height=height,
@@ -360,6 +360,8 @@ def _check_regular(path: Path, shown: str) -> None:
         raise Rejected(Reason.NOT_A_FILE, f"{shown} is not a regular file")
     if status.st_size == 0:
         raise Rejected(Reason.EMPTY_FILE, f"{shown} has no bytes")
+    if not os.access(path, os.R_OK):
+        raise Rejected(Reason.UNREADABLE, f"{shown}: permission denied")
 
 
 def _message(error: Exception) -> str:

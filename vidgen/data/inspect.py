@@ -1,0 +1,139 @@
+"""What is in a prepared data set, and what about it looks wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidgen.config.run import StorageConfig
+from vidgen.data.dataset import Dataset, open_dataset
+from vidgen.data.manifest import SPLITS, read_rejects
+
+_BINS = 8
+
+
+def inspect(url: str, storage: StorageConfig | None = None) -> dict[str, Any]:
+    """Counts, histograms, rejects and warnings as JSON values.
+
+    Raises DataError or StorageError as `open_dataset` does.
+    """
+    dataset = open_dataset(url, storage)
+    summary = dataset.summary
+    rejects = read_rejects(dataset.store)
+    table = dataset.table
+    return {
+        "url": dataset.store.url,
+        "width": summary.width,
+        "height": summary.height,
+        "fps": summary.fps,
+        "sources": summary.sources.model_dump(),
+        "splits": {name: _split(dataset, name) for name in SPLITS},
+        "labels": dict(Counter(_texts(dataset, "label")).most_common()),
+        "codecs": dict(Counter(_texts(dataset, "source_codec")).most_common()),
+        "histograms": {
+            "duration_s": _histogram(table["duration_s"].to_numpy()),
+            "caption_words": _histogram(_words(dataset)),
+            "motion": _histogram(table["motion"].to_numpy()),
+            "brightness": _histogram(table["brightness"].to_numpy()),
+            "source_height": _histogram(table["source_height"].to_numpy()),
+            "source_fps": _histogram(table["source_fps"].to_numpy()),
+        },
+        "rejects": [
+            {"source": r.source, "reason": r.reason.value, "detail": r.detail, "start_s": r.start_s}
+            for r in rejects
+        ],
+        "rejects_by_reason": summary.rejects,
+        "warnings": _warnings(dataset),
+    }
+
+
+def _split(dataset: Dataset, name: str) -> dict[str, Any]:
+    split = dataset.split(name)
+    return {
+        "clips": len(split),
+        "sources": len(set(split.table["source"].to_pylist())),
+        "seconds": round(float(split.column("duration_s").sum()), 3),
+        "captions": len({text for text in split.table["caption"].to_pylist() if text}),
+        "labels": dict(Counter(x for x in split.table["label"].to_pylist() if x).most_common()),
+    }
+
+
+def _warnings(dataset: Dataset) -> list[str]:
+    """What a model would learn wrongly, or a score would get wrong."""
+    found = []
+    captions, labels = _texts(dataset, "caption"), _texts(dataset, "label")
+    clips = dataset.table.num_rows
+    if not captions:
+        found.append("no clip has a caption: a text-conditioned model has nothing to learn from")
+    elif len(captions) < clips:
+        found.append(f"{clips - len(captions)} of {clips} clips have no caption")
+    if labels and len(labels) < clips:
+        found.append(f"{clips - len(labels)} of {clips} clips have no label")
+    for name in SPLITS:
+        if not len(dataset.split(name)):
+            found.append(f"split {name} is empty: prepare at least three sources")
+    found += _balance(dataset, labels) + _leaks(dataset)
+    per_source = Counter(dataset.table["source"].to_pylist())
+    source, most = per_source.most_common(1)[0]
+    if len(per_source) > 4 and most > clips * 0.25:
+        found.append(f"{most / clips:.0%} of the clips come from one source, {source}")
+    brightness = dataset.table["brightness"].to_numpy()
+    for what, share in (("dark", brightness < 0.1), ("bright", brightness > 0.9)):
+        if share.mean() > 0.2:
+            found.append(f"{share.mean():.0%} of the clips are nearly {what} all over")
+    rejected = dataset.summary.sources.rejected
+    tried = rejected + dataset.summary.sources.kept
+    if rejected > 0.1 * tried:
+        found.append(f"{rejected} of {tried} videos were rejected: see rejects.jsonl")
+    return found
+
+
+def _balance(dataset: Dataset, labels: list[str]) -> list[str]:
+    counts = Counter(labels)
+    found = []
+    if len(counts) > 1:
+        (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
+        if many > 5 * few:
+            found.append(f"labels are unbalanced: {many} clips of '{most}', {few} of '{least}'")
+    trained = set(dataset.split("train").table["label"].to_pylist())
+    for name in SPLITS[1:]:
+        unseen = set(dataset.split(name).table["label"].to_pylist()) - trained - {""}
+        if unseen:
+            found.append(f"split {name} has labels that train lacks: {', '.join(sorted(unseen))}")
+    return found
+
+
+def _leaks(dataset: Dataset) -> list[str]:
+    """The same video or caption in train and in a split that is held out."""
+    found = []
+    for column, what in (("sha256", "clips"), ("caption", "captions")):
+        trained = set(dataset.split("train").table[column].to_pylist()) - {""}
+        for name in SPLITS[1:]:
+            values = [x for x in dataset.split(name).table[column].to_pylist() if x]
+            shared = sum(value in trained for value in values)
+            if shared:
+                found.append(f"{shared} of {len(values)} {what} of split {name} are in train too")
+    return found
+
+
+def _texts(dataset: Dataset, column: str) -> list[str]:
+    return [text for text in dataset.table[column].to_pylist() if text]
+
+
+def _words(dataset: Dataset) -> NDArray[np.int64]:
+    return np.array([len(text.split()) for text in dataset.table["caption"].to_pylist()])
+
+
+def _histogram(values: NDArray[Any]) -> dict[str, Any]:
+    """Counts between equally spaced edges, with minimum, median and maximum."""
+    counts, edges = np.histogram(values, bins=_BINS)
+    return {
+        "counts": counts.tolist(),
+        "edges": [round(float(edge), 6) for edge in edges],
+        "min": float(values.min()),
+        "median": float(np.median(values)),
+        "max": float(values.max()),
+    }

@@ -1,0 +1,92 @@
+"""`vidgen data`: make, prepare and look at data sets. Each command imports what it needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+set_option = click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change an option: fps=8."
+)
+endpoint_option = click.option(
+    "--endpoint-url", metavar="URL", help="S3-compatible server; default: AWS_ENDPOINT_URL or AWS."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def data() -> None:
+    """Make, prepare and inspect data sets."""
+
+
+@data.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--clips", type=click.IntRange(min=1), default=2400, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+def synth(folder: Path, clips: int, seed: int) -> None:
+    """Draw captioned moving shapes as MP4 files, with captions.csv, into FOLDER."""
+    from vidgen.data.synthetic import synthesise
+
+    synthesise(folder, clips=clips, seed=seed)
+    click.echo(f"{clips} videos and captions.csv in {folder}")
+    click.echo(f"next: vidgen data prepare {folder} {folder}-prepared")
+
+
+@data.command()
+@click.argument("src")
+@click.argument("dest")
+@set_option
+@endpoint_option
+@json_option
+def prepare(
+    src: str, dest: str, overrides: tuple[str, ...], endpoint_url: str | None, as_json: bool
+) -> None:
+    """Turn the videos below SRC into a data set at DEST; both are folders or s3://bucket/prefix.
+
+    Captions and labels come from captions.csv at SRC (columns file, caption, label, and if you like
+    split and group) or from x.txt or x.json beside x.mp4. Unusable videos are listed with their
+    reason in rejects.jsonl. Run it again after an interruption: it goes on where it stopped.
+    """
+    from vidgen.config.load import load_options
+    from vidgen.config.prepare import PrepareOptions
+    from vidgen.config.run import StorageConfig
+
+    options = load_options(PrepareOptions, overrides)
+    from vidgen.data.prepare import prepare as run
+    from vidgen.data.show import bar, summary_lines
+
+    with bar("preparing") as update:
+        summary = run(
+            src,
+            dest,
+            options,
+            storage=StorageConfig(endpoint_url=endpoint_url),
+            progress=lambda state: update(
+                state.done, state.total, f"{state.clips} clips, {state.rejected} rejected"
+            ),
+        )
+    if as_json:
+        click.echo(summary.model_dump_json(indent=2))
+        return
+    for line in summary_lines(summary):
+        click.echo(line)
+    click.echo(f"next: vidgen data inspect {dest}")
+
+
+@data.command()
+@click.argument("dataset")
+@endpoint_option
+@json_option
+def inspect(dataset: str, endpoint_url: str | None, as_json: bool) -> None:
+    """Say what is in a prepared data set: counts, histograms, rejects, and what looks wrong."""
+    from vidgen.config.run import StorageConfig
+    from vidgen.data.inspect import inspect as look
+    from vidgen.data.show import show_inspection
+
+    found = look(dataset, StorageConfig(endpoint_url=endpoint_url))
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        show_inspection(found)
