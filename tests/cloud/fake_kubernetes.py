@@ -1,8 +1,8 @@
 """A Kubernetes API server over real HTTP, as far as vidgen-cloud uses one.
 
-It keeps objects, answers as the recordings of a real server do (Status bodies, 409 AlreadyExists, 404
-texts for missing groups), streams watches, forwards ports over websockets to real TCP ports, and
-fails on demand. Every request is written down, so tests can say what was not done.
+It keeps objects, answers as the recordings of a real server do (Status bodies, 409 AlreadyExists,
+404 texts for missing groups), streams watches, forwards ports over websockets to real TCP ports,
+and fails on demand. Every request is written down, so tests can say what was not done.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every recorded lifecycle, through the command line: the right words and exit code, nothing changed."""
+"""Every recorded lifecycle through the command line: right words, right code, nothing changed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MOMENTS = [
     ("pending-unschedulable", 70, "run-nogpu", "failed", "Insufficient nvidia.com/gpu", 1),
     ("quota", 30, "run-quota", "pending", "quota 'one-pod' leaves no room for a worker pod", 0),
     ("quota", None, "run-quota", "failed", "quota 'one-pod'", 1),
-    ("rbac-minimal", 67.5, "run-rbac", "stopping", "paused", 0),
+    ("rbac-minimal", 67.7, "run-rbac", "stopping", "paused", 0),
     ("restricted", 10, "run-restricted", "starting", "0 of 2 pods ready", 0),
     ("restricted", None, "run-restricted", "succeeded", "succeeded", 0),
     ("restricted", 30, "run-plain", "pending", "Pod Security refuses the head pod", 0),
@@ -102,11 +102,12 @@ def test_status_says_what_happened(
 
     shown = cli("status", run)
     told = json.loads(cli("status", run, "--json").out)
-    row = next(r for r in json.loads(cli("list", "--json").out) if r["run"] == run)
+    rows = [r for r in json.loads(cli("list", "--json").out) if r["run"] == run]
 
     assert words in shown.out
     assert (told["phase"], shown.code) == (phase, code)
-    assert row["phase"] in (phase, "starting")  # a list does not read events
+    if "labels" in cluster.get("rayjobs", run)["metadata"]:  # else it is nobody's run
+        assert [r["phase"] for r in rows] in ([phase], ["starting"])  # a list reads no events
     assert cluster.objects == before
     assert set(cluster.did("POST") + cluster.did("PATCH") + cluster.did("DELETE")) == set()
 
@@ -129,7 +130,11 @@ def test_no_moment_is_misread(cluster: FakeKubernetes, scenario: str) -> None:
             if kind != "rayjobs":
                 continue
             job = cluster.get("rayjobs", name)
-            mine = [p for p in pods if p["metadata"]["labels"].get("vidgen.dev/run") == run_of(job)]
+            mine = [
+                p
+                for p in pods
+                if p["metadata"].get("labels", {}).get("vidgen.dev/run") == run_of(job)
+            ]
             state = interpret(Snapshot(rayjob=job, pods=mine))
             if state.phase != "deleting" and ended.setdefault(name, state.phase) != state.phase:
                 assert ended[name] not in ("succeeded", "failed", "cancelled", "refused")

@@ -9,6 +9,7 @@ its hash.
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import time
@@ -59,8 +60,9 @@ class Cluster:
     def connect(cls, context: str | None = None, namespace: str | None = None) -> Cluster:
         """From the kubeconfig, or from inside a pod. Raises ConfigError."""
         settings = client.Configuration()
+        file = os.environ.get("KUBECONFIG") or "~/.kube/config"
         try:
-            contexts, current = config.list_kube_config_contexts()
+            contexts, current = config.list_kube_config_contexts(config_file=file)
             names = [item["name"] for item in contexts]
             if context and context not in names:
                 raise ConfigError(
@@ -68,7 +70,7 @@ class Cluster:
                     fix=f"Contexts: {', '.join(names)}.",
                 )
             chosen = next(c for c in contexts if c["name"] == context) if context else current
-            config.load_kube_config(context=context, client_configuration=settings)
+            config.load_kube_config(file, context=context, client_configuration=settings)
             namespace = namespace or chosen["context"].get("namespace")
         except config.ConfigException as error:
             try:

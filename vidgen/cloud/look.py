@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vidgen.cloud.names import QUEUE_LABEL, RUN_LABEL, SELECTOR, check_selector
-from vidgen.cloud.state import Snapshot, note, run_of
+from vidgen.cloud.state import Snapshot, attempt_of, run_label, run_of
 from vidgen.cloud.why import Obj, is_ready
 from vidgen.errors import ClusterError, did_you_mean
 
 if TYPE_CHECKING:
     from vidgen.cloud.cluster import Cluster
 
-WORKLOADS = "apis/kueue.x-k8s.io/v1beta1/workloads"
+WORKLOADS = ("apis/kueue.x-k8s.io/v1beta2/workloads", "apis/kueue.x-k8s.io/v1beta1/workloads")
 _ENDED = ("Complete", "ValidationFailed")
 _MOST_PODS_EXPLAINED = 4  # pods of a run wait for the same reasons; each costs a request
 
@@ -22,6 +22,7 @@ def rayjobs_of(cluster: Cluster, run: str) -> list[Obj]:
     from vidgen.cloud.cluster import RAYJOBS, NotFound
 
     found = cluster.list(RAYJOBS, labels=f"{RUN_LABEL}={check_selector(run)}")
+    found = [job for job in found if run_of(job) == run]
     if not found:
         try:
             found = [cluster.get(RAYJOBS, run)]
@@ -31,7 +32,7 @@ def rayjobs_of(cluster: Cluster, run: str) -> list[Obj]:
                 f"no run '{run}' in namespace '{cluster.namespace}'{did_you_mean(run, names)}",
                 fix="`vidgen-cloud list` shows all; --namespace looks elsewhere.",
             ) from None
-    return sorted(found, key=lambda job: int(note(job, "attempt", "1")))
+    return sorted(found, key=attempt_of)
 
 
 def newest(cluster: Cluster, run: str) -> Obj:
@@ -48,10 +49,10 @@ def look_at(cluster: Cluster, rayjob: Obj, pods: list[Obj] | None = None) -> Sna
     """The rest of the picture for a RayJob at hand; `pods` if they are known already."""
     from vidgen.cloud.cluster import PODS, Forbidden
 
-    run, known = run_of(rayjob), True
+    known = True
     if pods is None:
         try:
-            pods = cluster.list(PODS, labels=f"{RUN_LABEL}={check_selector(run)}")
+            pods = cluster.list(PODS, labels=f"{RUN_LABEL}={run_label(rayjob)}")
         except Forbidden:
             pods, known = [], False
     return Snapshot(
@@ -84,10 +85,10 @@ def _events(cluster: Cluster, rayjob: Obj, pods: list[Obj]) -> list[Obj]:
 def _workload(cluster: Cluster, rayjob: Obj) -> Obj | None:
     if QUEUE_LABEL not in (rayjob["metadata"].get("labels") or {}):
         return None
-    try:
-        found = cluster.list(
-            WORKLOADS, labels=f"kueue.x-k8s.io/job-uid={rayjob['metadata']['uid']}"
-        )
-    except ClusterError:
-        return None  # no Kueue, or no right to look: the RayJob alone has to tell
-    return found[0] if found else None
+    for kind in WORKLOADS:
+        try:
+            found = cluster.list(kind, labels=f"kueue.x-k8s.io/job-uid={rayjob['metadata']['uid']}")
+        except ClusterError:
+            continue  # another version, or no right to look: then the RayJob alone has to tell
+        return found[0] if found else None
+    return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from vidgen.cloud.names import ANNOTATION, CANCELLED, QUEUE_LABEL, RUN_LABEL
+from vidgen.cloud.names import ANNOTATION, CANCELLED, QUEUE_LABEL, RUN_LABEL, rayjob_name
 from vidgen.cloud.why import Obj, in_words, is_ready, reasons, role
 
 Phase = Literal[
@@ -125,9 +125,20 @@ def interpret(snapshot: Snapshot) -> State:
 
 
 def run_of(rayjob: Obj) -> str:
-    """Name of the run a RayJob belongs to."""
+    """Name of the run a RayJob belongs to: by its label, if it is called as ours are."""
+    name, labelled = str(rayjob["metadata"]["name"]), run_label(rayjob)
+    return labelled if name == rayjob_name(labelled, attempt_of(rayjob)) else name
+
+
+def run_label(rayjob: Obj) -> str:
+    """Value of the run label, which its pods have too."""
     meta = rayjob["metadata"]
     return str((meta.get("labels") or {}).get(RUN_LABEL, meta["name"]))
+
+
+def attempt_of(rayjob: Obj) -> int:
+    """1 for a submit, 2 for the first resume, ..."""
+    return int(note(rayjob, "attempt", "1"))
 
 
 def note(rayjob: Obj, key: str, default: str = "") -> str:
@@ -263,9 +274,9 @@ def _failure(status: Obj) -> str:
 def _program_end(code: int, message: str) -> str:
     if code == 127:
         return f"the command does not exist in the image: {_last_line(message)}"
-    if re.search(r"OutOfMemoryError|due to memory pressure|running low on memory", message):
+    if re.search(r"OutOfMemoryError|out of memory|running low on memory", message):
         return "a worker ran out of memory. Use a smaller batch, or more memory in the pool"
-    if "node was preempted" in message:
+    if re.search(r"node was (preempted|terminated expectedly)", message):
         return "a worker's node was taken away, and the program did not survive it"
     if "WorkerCrashedError" in message:
         return "a worker process was killed, most likely for its memory"
@@ -298,7 +309,11 @@ def _leaving(pods: list[Obj]) -> list[str]:
 def _current_pods(snapshot: Snapshot) -> list[Obj]:
     """Pods of this attempt: a retry makes a new RayCluster while the old one's pods leave."""
     cluster = (snapshot.rayjob.get("status") or {}).get("rayClusterName")
-    return [p for p in snapshot.pods if p["metadata"]["labels"].get("ray.io/cluster") == cluster]
+    return [
+        p
+        for p in snapshot.pods
+        if (p["metadata"].get("labels") or {}).get("ray.io/cluster") == cluster
+    ]
 
 
 def _wanted(rayjob: Obj) -> int:

@@ -18,12 +18,22 @@ def command(ctx: click.Context, all_namespaces: bool, as_json: bool) -> int:
     """List runs, newest first."""
     from vidgen.cloud.cluster import PODS, RAYJOBS, Forbidden
     from vidgen.cloud.names import RUN_LABEL, SELECTOR
-    from vidgen.cloud.state import Snapshot, interpret, note, parse_time, run_of
+    from vidgen.cloud.state import (
+        Snapshot,
+        attempt_of,
+        interpret,
+        note,
+        parse_time,
+        run_label,
+        run_of,
+    )
     from vidgen.cloud.summary import duration
+    from vidgen.cloud.why import Obj
 
     cluster = Session.of(ctx).cluster
     jobs = cluster.list(RAYJOBS, labels=SELECTOR, everywhere=all_namespaces)
-    pods_known, by_run = True, {}
+    pods_known = True
+    by_run: dict[tuple[str, str], list[Obj]] = {}
     try:
         for pod in cluster.list(PODS, labels=RUN_LABEL, everywhere=all_namespaces):
             meta = pod["metadata"]
@@ -31,14 +41,16 @@ def command(ctx: click.Context, all_namespaces: bool, as_json: bool) -> int:
     except Forbidden:
         pods_known = False
     newest = {}
-    for job in sorted(jobs, key=lambda j: int(note(j, "attempt", "1"))):
+    for job in sorted(jobs, key=attempt_of):
         newest[job["metadata"]["namespace"], run_of(job)] = job
     rows = []
     now = datetime.now(timezone.utc)
     for (namespace, run), job in newest.items():
         # Events are left to `status`: one request a pod is too much for a list.
         state = interpret(
-            Snapshot(rayjob=job, pods=by_run.get((namespace, run), []), pods_known=pods_known)
+            Snapshot(
+                rayjob=job, pods=by_run.get((namespace, run_label(job)), []), pods_known=pods_known
+            )
         )
         rows.append(
             {
