@@ -17,6 +17,7 @@ import torch
 from vidgen.config.run import RunConfig
 from vidgen.data.conditions import make_condition
 from vidgen.data.dataset import ClipCache, Dataset, Split, frame_rate, window_frames
+from vidgen.data.ensure import ensure_dataset
 from vidgen.data.manifest import Row
 from vidgen.data.order import fixed_seeds, permute, places, window
 from vidgen.data.pool import Pool, WorkerError
@@ -25,6 +26,9 @@ from vidgen.data.video import Frames, decode
 from vidgen.errors import DataError
 from vidgen.storage.base import Store
 from vidgen.types import Batch
+
+
+__all__ = ["Batches", "EvalBatch", "all_rows", "batches", "ensure_dataset", "eval_batches"]
 
 
 @dataclass(frozen=True, kw_only=True)
