@@ -1,4 +1,4 @@
-"""The job server of a run's Ray head, reached through a port-forward: read output, stop the program."""
+"""The job server of a run's Ray head, through a port-forward: read output, stop the program."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A run's output, sent to its folder in chunks while it grows, so that it outlives the head.
 
 Layout: logs/<start>/<offset>.txt, start as 20261121T004512Z and offset as 12 digits: where the
-chunk begins in that start's output. A replaced head runs the same entrypoint again, as another start.
+chunk begins in that start's output. A replaced head runs the entrypoint again, as another start.
 """
 
 from __future__ import annotations
