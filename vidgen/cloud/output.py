@@ -1,4 +1,4 @@
-"""A run's output as it grows: from the run folder, or from Ray's head where that is out of reach."""
+"""A run's output as it grows: from the run folder, or from Ray's head if that is out of reach."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class OutputReader:
 
 
 def run_folder(session: Session, name: str) -> Store:
-    """The store of a run. Raises StorageError when it is out of reach, ClusterError: no such run."""
+    """The store of a run. Raises StorageError: out of reach; ClusterError: no such run."""
     from vidgen.cloud.run_url import run_url
     from vidgen.storage.open import open_store
 

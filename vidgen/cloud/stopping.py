@@ -37,13 +37,24 @@ def cancel(cluster: Cluster, run: str, *, now: bool, say: Say) -> State:
     if not state.terminal:
         if state.phase == "running" and not now:
             say("Asking the program to save a checkpoint and stop ...")
-            RayJobs(cluster, snapshot).stop()
+            _ask_to_stop(cluster, snapshot, run)
         else:
             suspend(cluster, snapshot)
             say("Suspended: its pods are leaving.")
     state = wait_until(cluster, run, lambda s: s.settled and not s.holds_pods, say)
     say("No pods are left: its GPUs are free.")
     return state
+
+
+def _ask_to_stop(cluster: Cluster, snapshot: Snapshot, run: str) -> None:
+    try:
+        RayJobs(cluster, snapshot).stop()
+    except ClusterError as error:
+        raise ClusterError(
+            f"run '{run}' could not be asked to save and stop: {error.what}",
+            fix=f"{error.fix or ''} `vidgen-cloud cancel {run} --now` stops it without asking: it "
+            "goes back to its last checkpoint.".lstrip(),
+        ) from None
 
 
 def suspend(cluster: Cluster, snapshot: Snapshot) -> None:
