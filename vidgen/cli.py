@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from vidgen import __version__
 from vidgen.console import run
+from vidgen.data_cli import data, endpoint_option, json_option
 
 set_option = click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a key: train.steps=100."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,6 +24,9 @@ def cli() -> None:
 
     RUN is a run folder, local or s3://bucket/prefix, as `vidgen train` printed it.
     """
+
+
+cli.add_command(data)
 
 
 @cli.command()
@@ -92,8 +96,9 @@ def schema() -> None:
 def train(
     source: str | None, overrides: tuple[str, ...], workers: int | None, resume: str | None
 ) -> None:
-    """Train a model, or go on with a run: `vidgen train --resume RUN`."""
-    from vidgen.config.load import dump, load_run, parse_run
+    """Train a model, or go on with one: `vidgen train --resume RUN`."""
+    from vidgen.config.load import dump, load_options, load_run, parse_run
+    from vidgen.config.run import StorageConfig
 
     if workers is not None:
         overrides = (*overrides, f"scale.workers={workers}")
@@ -102,7 +107,8 @@ def train(
     elif resume is not None:
         from vidgen.storage.run_folder import CONFIG, RunFolder
 
-        settings = RunFolder(resume).config()
+        reach = [o.removeprefix("storage.") for o in overrides if o.startswith("storage.")]
+        settings = RunFolder(resume, load_options(StorageConfig, reach)).config()
         if overrides:
             settings = parse_run(dump(settings), f"{resume}/{CONFIG}", overrides)
     else:
@@ -111,6 +117,135 @@ def train(
     from vidgen.engine.train import train as start
 
     start(settings, resume=resume)
+
+
+picture_option = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.option("--n", type=click.IntRange(min=1), help="Videos per caption; 4 if there is but one.")
+@click.option("--caption", "captions", metavar="TEXT", multiple=True, help="May be repeated.")
+@click.option("--label", metavar="L", help="Class, by name or number.")
+@click.option("--image", type=picture_option, metavar="PNG", help="First frame.")
+@click.option("--sketch", type=picture_option, metavar="PNG", help="Edges, bright on dark.")
+@click.option("--past", type=picture_option, metavar="MP4", help="Video to go on from.")
+@click.option("--out", metavar="DIR", help="Folder or s3://; default: generated/<run>-<time>.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
+@click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
+@click.option(
+    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
+)
+@endpoint_option
+@json_option
+def generate(
+    run: str,
+    n: int | None,
+    captions: tuple[str, ...],
+    label: str | None,
+    image: Path | None,
+    sketch: Path | None,
+    past: Path | None,
+    out: str | None,
+    seed: int,
+    guidance: float | None,
+    step: int | None,
+    endpoint_url: str | None,
+    as_json: bool,
+) -> None:
+    """Generate videos as MP4 files and a contact sheet.
+
+    A condition that is not given is left to the model.
+    """
+    from vidgen.config.run import StorageConfig
+    from vidgen.engine.generate import RECORD, SHEET
+    from vidgen.engine.generate import generate as start
+    from vidgen.engine.prompts import OPTIONS, Prompt
+
+    prompt = Prompt(captions=captions, label=label, image=image, sketch=sketch, past=past)
+    made = start(
+        run,
+        prompt,
+        n=n,
+        out=out,
+        seed=seed,
+        guidance=guidance,
+        step=step,
+        storage=StorageConfig(endpoint_url=endpoint_url),
+    )
+    if as_json:
+        click.echo(json.dumps({"url": made.url, **made.record}, indent=2))
+        return
+    if made.untold:
+        options = ", ".join(OPTIONS[name] for name in made.untold)
+        click.echo(f"note: without {options} the model shows whatever it has learned", err=True)
+    for name in (*made.files, SHEET, RECORD):
+        click.echo(f"{made.url}/{name}")
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.option("--against", metavar="RUN", help="Another, evaluated run to compare with.")
+@click.option("--clips", type=click.IntRange(min=1), help="Held-out clips, at most.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
+@click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
+@click.option(
+    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
+)
+@endpoint_option
+@json_option
+def evaluate(
+    run: str,
+    against: str | None,
+    clips: int | None,
+    seed: int,
+    guidance: float | None,
+    step: int | None,
+    endpoint_url: str | None,
+    as_json: bool,
+) -> None:
+    """Score a run on held-out clips; scores carry their protocol."""
+    from rich.console import Console
+
+    from vidgen.config.run import StorageConfig
+    from vidgen.data.show import bar
+    from vidgen.engine.evaluate import evaluate as start
+    from vidgen.engine.evaluation import Evaluation
+    from vidgen.engine.score_table import comparison_json, print_comparison, print_evaluation
+    from vidgen.storage.run_folder import RunFolder
+
+    storage = StorageConfig(endpoint_url=endpoint_url)
+    other = Evaluation.read(RunFolder(against, storage)) if against else None
+    with bar("evaluating") as update:
+        found = start(
+            run,
+            clips=clips,
+            seed=seed,
+            guidance=guidance,
+            step=step,
+            storage=storage,
+            tell=lambda what, done, total: update(done, total, what),
+        )
+    if as_json:
+        shown = found.to_json()
+        if other is not None:
+            shown["against"] = comparison_json(found, other)
+        click.echo(json.dumps(shown, indent=2))
+        return
+    print_evaluation(found, Console())
+    if other is not None:
+        print_comparison(found, other, Console())
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@endpoint_option
+def report(run: str, endpoint_url: str | None) -> None:
+    """Put a run on one page: curves, videos, scores, config."""
+    from vidgen.config.run import StorageConfig
+    from vidgen.engine.report import write_report
+
+    click.echo(write_report(run, StorageConfig(endpoint_url=endpoint_url)))
 
 
 def _plain(source: str, overrides: tuple[str, ...] = ()) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vidgen.errors import EvaluationError
-from vidgen.metrics.interval import wilson
+from vidgen.metrics.interval import mean_interval, wilson
 from vidgen.metrics.score import Protocol, Score, Subject, check_comparable
 
 PROTOCOL = Protocol(
@@ -78,3 +78,11 @@ def test_wilson_matches_published_values() -> None:
     assert wilson(20, 20) == pytest.approx((0.8389, 1.0), abs=5e-5)
     with pytest.raises(ValueError, match="3 of 2"):
         wilson(3, 2)
+
+
+def test_interval_of_a_mean() -> None:
+    # mean 2, standard deviation 1, three values
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx(
+        (2 - 1.959964 / 3**0.5, 2 + 1.959964 / 3**0.5)
+    )
+    assert mean_interval([1.0]) is None

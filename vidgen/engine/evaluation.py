@@ -44,9 +44,13 @@ class Evaluation:
     clips: list[ScoredClip]
     notes: list[str]
 
-    def score(self, name: str, kind: str = "generated") -> Score | None:
-        """The score of that name and kind of video, if there is one."""
-        return next((s for s in self.scores if s.name == name and s.subject.kind == kind), None)
+    def pairs(self, other: Evaluation) -> list[tuple[Score, Score]]:
+        """Scores of generated videos, by name. Raises EvaluationError if none is in both."""
+        theirs = {s.name: s for s in other.scores if s.subject.kind == "generated"}
+        mine = [s for s in self.scores if s.subject.kind == "generated" and s.name in theirs]
+        if not mine:
+            raise EvaluationError("the two runs have no score in common")
+        return [(score, theirs[score.name]) for score in mine]
 
     def to_json(self) -> dict[str, Any]:
         fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}

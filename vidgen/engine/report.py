@@ -10,8 +10,9 @@ from typing import Any
 
 from vidgen import __version__
 from vidgen.config.load import dump
-from vidgen.config.run import RunConfig
+from vidgen.config.run import RunConfig, StorageConfig
 from vidgen.engine.evaluation import Evaluation, ScoredClip
+from vidgen.engine.score_table import score_tables
 from vidgen.errors import NotFoundInStore, StorageError
 from vidgen.metrics.score import Score
 from vidgen.observe.curves import Chart, Points, Series, draw
@@ -34,19 +35,14 @@ MAX_SAMPLES = 8
 OVERFIT = 1.05  # a last validation loss this much above the best one is worth a word
 
 Line = dict[str, Any]
-TITLES = {
-    "validation_loss": "Validation loss",
-    "psnr": "PSNR of the continuation",
-    "ssim": "SSIM of the continuation",
-}
 
 
-def write_report(run: str) -> str:
+def write_report(run: str, storage: StorageConfig | None = None) -> str:
     """Write report.html into a run folder, local or s3://; returns its url.
 
     Raises NotFoundInStore when there is no run.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(run, storage)
     html = render(build_page(folder))
     folder.store.write(REPORT, html.encode("utf-8"))
     return f"{folder.url}/{REPORT}"
@@ -170,8 +166,7 @@ def _samples(folder: RunFolder) -> tuple[list[Video], list[str]]:
         asked = folder.read_json(chosen[-1][1].removesuffix(".mp4") + ".json")
     except NotFoundInStore:
         return videos, []
-    captions = asked.get("captions", []) if isinstance(asked, dict) else []
-    return videos, [caption for caption in captions if isinstance(caption, str) and caption]
+    return videos, [v.get("caption") or v.get("label") or v["clip"] for v in asked["videos"]]
 
 
 def _pairs(folder: RunFolder, evaluation: Evaluation) -> list[Pair]:
@@ -209,27 +204,17 @@ def _pairs_note(evaluation: Evaluation) -> str:
 
 
 def _score_groups(scores: Sequence[Score]) -> list[ScoreGroup]:
-    """Scores of one protocol in one table: a row per name, a column per kind of video."""
-    groups: dict[str, list[Score]] = {}
-    for score in scores:
-        groups.setdefault(str(score.protocol), []).append(score)
-    tables = []
-    for protocol, members in groups.items():
-        kinds = list(dict.fromkeys(score.subject.kind for score in members))
-        by_place = {(score.name, score.subject.kind): score for score in members}
-        rows = []
-        for name in dict.fromkeys(score.name for score in members):
-            found = [by_place.get((name, kind)) for kind in kinds]
-            better = next(score.better for score in found if score)
-            rows.append(
-                ScoreRow(
-                    title=TITLES.get(name, name.replace("_", " ").capitalize()),
-                    arrow="↑" if better == "higher" else "↓",
-                    cells=[_cell(score) if score else None for score in found],
-                )
-            )
-        tables.append(ScoreGroup(protocol=protocol, kinds=kinds, rows=rows))
-    return tables
+    return [
+        ScoreGroup(
+            protocol=table.protocol,
+            kinds=table.kinds,
+            rows=[
+                ScoreRow(title=name, cells=[_cell(score) if score else None for score in cells])
+                for name, cells in table.rows
+            ],
+        )
+        for table in score_tables(scores)
+    ]
 
 
 def _cell(score: Score) -> Cell:

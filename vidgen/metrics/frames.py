@@ -58,15 +58,6 @@ class VideoMetric(Metric, ABC):
         found: Tensor = dim_zero_cat(self.values)
         return found
 
-    def interval(self, z: float = 1.959964) -> tuple[float, float] | None:
-        """95 % interval of the mean by the normal approximation; None for fewer than two."""
-        values = self.all_values()
-        if len(values) < 2:
-            return None
-        half = z * float(values.std()) / len(values) ** 0.5
-        mean = float(values.mean())
-        return mean - half, mean + half
-
 
 class VideoPSNR(VideoMetric):
     """Peak signal-to-noise ratio in dB: per frame, then the mean over frames.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
+from statistics import fmean, stdev
 
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -19,3 +21,11 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     low = 0.0 if successes == 0 else middle - half  # exact ends instead of rounding noise
     high = 1.0 if successes == n else middle + half
     return low, high
+
+
+def mean_interval(values: Sequence[float], z: float = 1.959964) -> tuple[float, float] | None:
+    """95 % interval of a mean by the normal approximation; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean, half = fmean(values), z * stdev(values) / sqrt(len(values))
+    return mean - half, mean + half

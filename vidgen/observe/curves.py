@@ -130,7 +130,9 @@ def running_mean(points: Points, share: float = 0.03) -> list[tuple[float, float
     sums = [0.0, *itertools.accumulate(y for _, y in points)]
     out = []
     for index, (x, _) in enumerate(points):
-        near = min(reach, index, len(points) - 1 - index)  # the same on both sides, also at the ends
+        near = min(
+            reach, index, len(points) - 1 - index
+        )  # the same on both sides, also at the ends
         out.append((x, (sums[index + near + 1] - sums[index - near]) / (2 * near + 1)))
     return out
 

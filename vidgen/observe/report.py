@@ -64,7 +64,6 @@ class Cell:
 @dataclass(frozen=True, kw_only=True)
 class ScoreRow:
     title: str
-    arrow: str
     cells: list[Cell | None]
 
 

@@ -1,0 +1,135 @@
+"""`vidgen generate`: videos out of a run, as files a person can watch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator
+
+from vidgen.config.run import RunConfig, StorageConfig
+from vidgen.data.dataset import frame_rate
+from vidgen.data.ensure import ensure_dataset
+from vidgen.data.video import Frames, encode_mp4
+from vidgen.engine.contact_sheet import contact_sheet
+from vidgen.engine.load import load_model
+from vidgen.engine.prompts import Prompt
+from vidgen.engine.samples import sample_videos, to_frames
+from vidgen.engine.weights import weights_step
+from vidgen.storage.open import open_store
+from vidgen.storage.run_folder import RunFolder
+
+SHEET, RECORD = "contact_sheet.png", "generated.json"
+VIEW_SIDE = 128  # pixels; smaller videos are enlarged by whole factors so that a person sees them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """What one call made.
+
+    Attributes:
+        url: of the folder that holds the files.
+        files: the names of the videos, in order.
+        untold: conditions the model reads and was not given.
+        record: content of generated.json.
+    """
+
+    url: str
+    files: list[str]
+    untold: Sequence[str]
+    record: dict[str, Any]
+
+
+@torch.no_grad()
+def generate(
+    run: str,
+    prompt: Prompt,
+    *,
+    n: int | None = None,
+    out: str | None = None,
+    seed: int = 0,
+    guidance: float | None = None,
+    step: int | None = None,
+    storage: StorageConfig | None = None,
+) -> Generated:
+    """Generate with a run's averaged weights; write MP4 files, a contact sheet and a record.
+
+    Equal arguments give equal videos.
+
+    Args:
+        run: run folder, local or s3://.
+        prompt: what to show.
+        n: videos per caption; default: 4 for one caption or none, 1 for each of several.
+        out: folder or s3:// url; default: generated/<run's name>-<time>.
+        seed: of the noise.
+        guidance: classifier-free guidance scale; default: the run's.
+        step: checkpoint; default: the newest weights.
+        storage: how to reach an object store.
+    """
+    folder = RunFolder(run, storage)
+    config = folder.config()
+    fps = video_rate(config)
+    cond = prompt.condition(config, fps=fps)  # before the model, so that a wrong prompt fails fast
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trained = weights_step(folder, step)
+    model, _ = load_model(run, step, storage=storage, device=device)
+    each = n if n is not None else (4 if prompt.rows == 1 else 1)
+    sampling = config.sampling
+    if guidance is not None:
+        sampling = sampling.model_copy(update={"guidance": guidance})
+    videos = sample_videos(
+        model,
+        cond.map(lambda value: value.repeat_interleave(each, 0).to(device)),
+        each * prompt.rows,
+        sampling=sampling,
+        generator=Generator().manual_seed(seed),
+    )
+    captions = [text for text in prompt.captions or ("",) for _ in range(each)]
+    frames: list[Frames] = list(to_frames(videos).numpy())
+
+    when = time.strftime("%Y%m%d-%H%M%S")
+    store = open_store(out or f"generated/{config.name}-{when}", storage)
+    files = [f"video_{index:03d}.mp4" for index in range(len(frames))]
+    for file, video in zip(files, frames, strict=True):
+        store.write(file, encode_mp4(enlarge(video), fps))
+    titles = [caption or _title(prompt) for caption in captions]
+    store.write(SHEET, contact_sheet(frames, titles))
+    record = {
+        "run": folder.url,
+        "step": trained,
+        "seed": seed,
+        "guidance": sampling.guidance,
+        "fps": fps,
+        "frames": config.data.frames,
+        "height": config.data.height,
+        "width": config.data.width,
+        "prompt": prompt.to_json(),
+        "videos": [
+            {"file": file, "caption": caption} if caption else {"file": file}
+            for file, caption in zip(files, captions, strict=True)
+        ],
+    }
+    store.write(RECORD, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+    untold = [name for name in config.model.conditions if name not in prompt.given()]
+    return Generated(url=store.url, files=files, untold=untold, record=record)
+
+
+def video_rate(config: RunConfig) -> float:
+    """Frames per second of a run's videos; asks the data set when the config leaves it to it."""
+    return config.data.fps or frame_rate(ensure_dataset(config).summary, config)
+
+
+def enlarge(frames: Frames) -> Frames:
+    """Small (T, H, W, 3) frames, enlarged by the largest whole factor that fits VIEW_SIDE."""
+    times = max(1, VIEW_SIDE // max(frames.shape[1:3]))
+    return frames.repeat(times, axis=1).repeat(times, axis=2)
+
+
+def _title(prompt: Prompt) -> str:
+    """What a row without a caption was asked for."""
+    told = {k: v for k, v in prompt.to_json().items() if k != "captions"}
+    return ", ".join(f"{name} {value}" for name, value in told.items()) or "nothing asked for"

@@ -1,0 +1,102 @@
+"""Scores as tables: those of one protocol together, a row per score, a column per kind of video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vidgen.engine.evaluation import Evaluation
+from vidgen.metrics.score import Score
+
+TITLES = {
+    "validation_loss": "Validation loss",
+    "psnr": "PSNR of the continuation",
+    "ssim": "SSIM of the continuation",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTable:
+    """Scores of one protocol.
+
+    Attributes:
+        protocol: in words.
+        kinds: columns, such as 'generated' and 'ground truth'.
+        rows: title and, per kind, the score if there is one.
+    """
+
+    protocol: str
+    kinds: list[str]
+    rows: list[tuple[str, list[Score | None]]]
+
+
+def score_tables(scores: Sequence[Score]) -> list[ScoreTable]:
+    """Group scores by protocol, keeping their order."""
+    groups: dict[str, list[Score]] = {}
+    for score in scores:
+        groups.setdefault(str(score.protocol), []).append(score)
+    tables = []
+    for protocol, members in groups.items():
+        kinds = list(dict.fromkeys(score.subject.kind for score in members))
+        by_place = {(score.name, score.subject.kind): score for score in members}
+        rows = [
+            (
+                title(next(s for s in members if s.name == name)),
+                [by_place.get((name, k)) for k in kinds],
+            )
+            for name in dict.fromkeys(score.name for score in members)
+        ]
+        tables.append(ScoreTable(protocol=protocol, kinds=kinds, rows=rows))
+    return tables
+
+
+def title(score: Score) -> str:
+    """A score's name for people, with an arrow to where it is better."""
+    name = TITLES.get(score.name, score.name.replace("_", " ").capitalize())
+    return f"{name} {'↑' if score.better == 'higher' else '↓'}"
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """Print scores, their protocols and remarks."""
+    parts: list[RenderableType] = []
+    for group in score_tables(evaluation.scores):
+        table = Table("score", *group.kinds, box=None, pad_edge=False, header_style="dim")
+        for name, cells in group.rows:
+            table.add_row(name, *[_cell(cell) for cell in cells])
+        parts += [table, Text(f"protocol: {group.protocol}\n", style="dim")]
+    parts += [Text(f"note: {note}") for note in evaluation.notes]
+    console.print(Group(*parts))
+
+
+def comparison_json(one: Evaluation, other: Evaluation) -> list[dict[str, Any]]:
+    """Two evaluations score by score. Raises EvaluationError where protocols differ."""
+    return [
+        {
+            "name": mine.name,
+            "value": mine.value,
+            "other": theirs.value,
+            "difference": mine.minus(theirs),
+        }
+        for mine, theirs in one.pairs(other)
+    ]
+
+
+def print_comparison(one: Evaluation, other: Evaluation, console: Console) -> None:
+    """Print two evaluations side by side. Raises EvaluationError where protocols differ."""
+    table = Table("score", "this run", "other run", "difference", box=None, pad_edge=False)
+    for mine, theirs in one.pairs(other):
+        scale = 100.0 if mine.unit == "ratio" else 1.0
+        table.add_row(title(mine), _cell(mine), _cell(theirs), f"{scale * mine.minus(theirs):+.4g}")
+    console.print(table)
+
+
+def _cell(score: Score | None) -> Text:
+    if score is None:
+        return Text("-", style="dim")
+    value, interval = score.text()
+    return Text.assemble((value, "bold"), (f"  {interval}" if interval else "", "dim"))
