@@ -114,6 +114,31 @@ def render(job: Job, platform: Platform, namespace: str) -> dict[str, Any]:
     return manifest
 
 
+def render_probe(name: str, platform: Platform, namespace: str) -> dict[str, Any]:
+    """A RayJob of a head alone, as a run would have it, that tries what runs need."""
+    pool_name, pool = next(iter(platform.pools.items()))
+    labels = {**MANAGED, RUN_LABEL: name, POOL_LABEL: pool_name}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "entrypoint": shlex.join(
+                ["python", "-m", "vidgen.cloud.probe", platform.object_store.url]
+            ),
+            "submissionMode": "HTTPMode",
+            "shutdownAfterJobFinishes": True,
+            "ttlSecondsAfterFinished": 60,
+            "backoffLimit": 0,
+            "rayClusterSpec": {
+                "rayVersion": platform.ray_version,
+                "authOptions": _auth(platform),
+                "headGroupSpec": head_group("", platform, pool, labels),
+            },
+        },
+    }
+
+
 def job_of(rayjob: dict[str, Any]) -> Job:
     """The Job that a RayJob was rendered from. Raises ConfigError if it is not one of ours."""
     meta = rayjob["metadata"]
@@ -164,10 +189,7 @@ def _spec(
         "metadata": {"vidgen-run": job.name},
         "rayClusterSpec": {
             "rayVersion": platform.ray_version,
-            "authOptions": {
-                "mode": platform.auth.mode,
-                **given(secretName=platform.auth.secret_name),
-            },
+            "authOptions": _auth(platform),
             "headGroupSpec": head_group(job.config, platform, pool, labels),
             "workerGroupSpecs": [worker_group(shape, platform, pool, labels)],
         },
@@ -179,3 +201,7 @@ def _spec(
         activeDeadlineSeconds=defaults.deadline_seconds,
     )
     return spec
+
+
+def _auth(platform: Platform) -> dict[str, Any]:
+    return {"mode": platform.auth.mode, **given(secretName=platform.auth.secret_name)}
