@@ -1,0 +1,16 @@
+"""Config of the duet."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from vidgen.config.base import FamilyConfig
+
+
+class Config(FamilyConfig):
+    family: Literal["duet"] = "duet"
+    width: int = 16
+    explode_at: int = -1
+    """Step whose loss is not a number; -1: none."""
+    slow_s: float = 0.0
+    """Seconds that each step sleeps."""

@@ -1,0 +1,81 @@
+"""A generator with a critic: two turns in a step, each with its own optimizer."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from engine.duet.config import Config
+from torch import Generator, Tensor, nn
+
+from vidgen.models.base import Objective, VideoModel, VideoSpec
+from vidgen.types import Batch, Condition, Losses
+
+
+class Model(VideoModel):
+    def __init__(self, config: Config, spec: VideoSpec) -> None:
+        super().__init__()
+        self.conditions = frozenset(config.conditions)
+        self.video_shape = (spec.channels, spec.frames, spec.height, spec.width)
+        self.labels = nn.Embedding(max(1, spec.classes), config.width)
+        self.body = nn.Linear(config.width, config.width)
+        self.codec = nn.Linear(config.width, int(torch.tensor(self.video_shape).prod()))
+        self.codec.requires_grad_(False)
+        self.register_buffer("scale", torch.tensor(0.5))
+
+    def forward(self, noise: Tensor, label: Tensor | None) -> Tensor:
+        hidden = self.body(noise)
+        if label is not None:
+            hidden = hidden + self.labels(label.clamp(min=0))
+        flat = torch.tanh(self.scale * self.codec(hidden))
+        return flat.view(-1, *self.video_shape)
+
+    def sample(
+        self,
+        cond: Condition,
+        n: int,
+        *,
+        guidance: float = 1.0,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        self.check(cond)
+        noise = torch.randn(n, self.body.in_features, generator=generator)
+        return self(noise.to(self.scale.device), cond.label)
+
+
+class Duet(Objective):
+    def __init__(self, config: Config, spec: VideoSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Model(config, spec)
+        self.critic = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.Tanh(), nn.Linear(8, 1))
+        self.critic(torch.zeros(1, *self.model.video_shape))
+
+    def turns(self) -> dict[str, nn.Module]:
+        return {"critic": self.critic, "model": self.model}
+
+    def loss(self, turn: str, batch: Batch, step: int) -> Losses:
+        if self.config.slow_s:
+            time.sleep(self.config.slow_s / 2)
+        noise = torch.stack(
+            [torch.randn(16, generator=Generator().manual_seed(int(s))) for s in batch.seed]
+        )
+        fake = self.model(noise.to(batch.video.device), batch.cond.label)
+        if turn == "critic":
+            real_loss = (self.critic(batch.video) - 1).square().mean()
+            total = real_loss + self.critic(fake.detach()).square().mean()
+            return Losses(total=total, parts={"real": real_loss.detach()})
+        error = (fake - batch.video).square().mean()
+        total = error + 0.1 * (self.critic(fake) - 1).square().mean()
+        if step == self.config.explode_at:
+            total = total * float("nan")
+        return Losses(total=total, parts={"error": error.detach()})
+
+    def validation_loss(self, batch: Batch) -> Losses:
+        noise = torch.zeros(len(batch), 16, device=batch.video.device)
+        error = (self.model(noise, batch.cond.label) - batch.video).square().flatten(1).mean(1)
+        return Losses(total=error, parts={"error": error})
+
+
+def build(config: Config, spec: VideoSpec) -> Duet:
+    return Duet(config, spec)

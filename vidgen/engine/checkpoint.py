@@ -1,0 +1,138 @@
+"""Checkpoints: sharded by torch.distributed.checkpoint into a Store, marked whole as the last act.
+
+checkpoints/step_00000500/__0_0.distcp    rank 0's shards; each rank writes its own
+checkpoints/step_00000500/.metadata       which tensor lies where
+checkpoints/step_00000500/COMMITTED       JSON: step, world, and size and SHA-256 of every file
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from vidgen.engine.distributed import Ranks
+from vidgen.engine.shards import StoreReader, StoreWriter
+from vidgen.engine.state import Tree
+from vidgen.errors import CheckpointError, VidgenError
+from vidgen.storage.base import Store
+from vidgen.storage.run_folder import COMMITTED, RunFolder, step_name
+
+Say = Callable[[str], None]
+
+
+def save_checkpoint(folder: RunFolder, tree: Tree, step: int, ranks: Ranks, *, keep: int) -> None:
+    """Write a checkpoint, commit it, then drop all but the newest `keep`. Called on every rank.
+
+    Raises StorageError on every rank when any rank could not write; older checkpoints are intact.
+    """
+    key = f"checkpoints/{step_name(step)}"
+    store = folder.store.sub(key)
+    if ranks.lead:
+        _remove(folder.store, key)  # what an interrupted save left here
+    ranks.barrier()
+    writer = StoreWriter(store)
+    try:
+        with _plain_errors(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # DCP notes that a single process is a single process
+            save(
+                tree,
+                storage_writer=writer,
+                process_group=ranks.control,
+                no_dist=ranks.control is None,
+            )
+        written = {
+            name: facts
+            for each in ranks.gather(writer.files.written)
+            for name, facts in each.items()
+        }
+        if ranks.lead:
+            marker = {"step": step, "world": ranks.world, "files": written}
+            store.write(COMMITTED, json.dumps(marker, indent=1).encode())
+            steps = folder.checkpoint_steps()
+            # Later ones were found damaged, or this step would not have been done again.
+            for old in {s for s in steps if s > step} | {*[s for s in steps if s <= step][:-keep]}:
+                _remove(folder.store, f"checkpoints/{step_name(old)}")
+    except BaseException:
+        if ranks.lead:
+            with suppress(VidgenError):  # the first error is the one to show
+                _remove(folder.store, key)
+        raise
+    ranks.barrier()
+
+
+def load_checkpoint(
+    folder: RunFolder,
+    tree: Callable[[], Tree],
+    ranks: Ranks,
+    *,
+    say: Say,
+    step: int | None = None,
+) -> int | None:
+    """Read the newest sound checkpoint, or that of `step`, into the tensors of `tree()`.
+
+    Called on every rank, at any world size. A damaged checkpoint is named and the one before it is
+    used. Returns its step, None when there is no checkpoint. Raises CheckpointError when there are
+    checkpoints and all are damaged, or the one asked for is.
+    """
+    steps = ranks.share(folder.checkpoint_steps() if step is None else [step])
+    problem: CheckpointError | None = None
+    for candidate in reversed(steps):
+        if problem is not None and ranks.lead:
+            say(f"{problem.what}; using the checkpoint of step {candidate} instead")
+        try:
+            _load(folder.store.sub(f"checkpoints/{step_name(candidate)}"), tree(), ranks)
+        except CheckpointError as error:
+            problem = error
+            continue
+        return candidate
+    if problem is not None:
+        raise problem
+    return None
+
+
+def _load(store: Store, tree: Tree, ranks: Ranks) -> None:
+    """Raises CheckpointError, on every rank alike, if any rank finds damage."""
+    problem: CheckpointError | None = None
+    try:
+        reader = StoreReader(store)
+    except CheckpointError as error:
+        problem = error
+    for found in ranks.gather(problem):
+        if found is not None:
+            raise found
+    with _plain_errors(store.url), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load(
+            tree, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None
+        )
+
+
+def _remove(store: Store, key: str) -> None:
+    """Delete a checkpoint; the marker goes first, so that it is never half there."""
+    store.delete(f"{key}/{COMMITTED}")
+    for stat in list(store.list(f"{key}/")):
+        store.delete(stat.key)
+
+
+@contextmanager
+def _plain_errors(url: str | None = None) -> Generator[None]:
+    """The cause inside DCP's exception; any but a VidgenError is damage to what is at `url`."""
+    try:
+        yield
+    except CheckpointException as error:
+        causes = [cause for cause, _ in error.failures.values()]
+        for cause in causes:
+            if isinstance(cause, VidgenError):
+                raise cause from None
+        if url is None or not causes:
+            raise RuntimeError(str(error)) from error
+        raise CheckpointError(
+            f"checkpoint {url} does not fit this run: {causes[0]}",
+            fix="Its config differs from the one it was saved with, or the files are damaged.",
+        ) from None

@@ -1,0 +1,96 @@
+"""Which run a config means, and whether it may go on with what is trained there already."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+from vidgen import __version__
+from vidgen.config.load import dump
+from vidgen.config.run import RunConfig
+from vidgen.data.loader import ensure_dataset
+from vidgen.engine.export import is_exported
+from vidgen.errors import ConfigError
+from vidgen.storage.open import open_store
+from vidgen.storage.run_folder import CONFIG, RunFolder
+
+# Keys that may differ when a run goes on: none of them changes what a step computes.
+# fmt: off
+_FREE = (
+    "run", "description", "versions", "scale", "storage", "sampling", "evaluate",
+    "data.loader_workers", "data.prefetch", "data.cache", "data.cache_bytes", "train.steps",
+    "train.accumulate", "train.log_every", "train.validate_every", "train.validate_clips",
+    "train.sample_every", "train.samples", "train.checkpoint_every", "train.keep_checkpoints",
+)
+# fmt: on
+
+
+def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
+    """Settle folder, labels and versions, and write config.yaml; everything cheap that can fail.
+
+    Raises ConfigError when the folder holds checkpoints of a run with another config.
+    """
+    url = resume or config.run or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = RunFolder(url, config.storage)
+    exists = folder.exists()
+    if resume is not None and not exists:
+        folder.config()  # raises, saying what is missing
+    dataset = ensure_dataset(config)
+    data = config.data.model_copy(
+        update={
+            "labels": tuple(dataset.labels),
+            "url": config.data.url and open_store(config.data.url, config.storage).url,
+        }
+    )
+    config = config.model_copy(update={"run": folder.url, "data": data, "versions": _versions()})
+    if exists and folder.checkpoint_steps():
+        _check_continues(folder, config)
+    folder.store.write(CONFIG, dump(config).encode())
+    return config
+
+
+def finished_step(config: RunConfig) -> int | None:
+    """The last step of a run that has nothing left to do, else None."""
+    assert config.run is not None
+    folder = RunFolder(config.run, config.storage)
+    steps = folder.checkpoint_steps()
+    return steps[-1] if steps and steps[-1] >= config.train.steps and is_exported(folder) else None
+
+
+def _check_continues(folder: RunFolder, config: RunConfig) -> None:
+    before, now = _fixed(folder.config()), _fixed(config)
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if old != new:
+            raise ConfigError(
+                f"{folder.url} holds a run with {key}={old!r}, and this config has {new!r}",
+                fix="Choose another folder with --set run=..., or go on with "
+                f"`vidgen train --resume {folder.url}`, which keeps its config.",
+            )
+
+
+def _fixed(config: RunConfig) -> dict[str, Any]:
+    """Leaves of a config that must not change, by dotted key."""
+    leaves: dict[str, Any] = {}
+
+    def walk(value: Any, at: str) -> None:
+        if at in _FREE:
+            return
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(inner, f"{at}.{name}".lstrip("."))
+        else:
+            leaves[at] = value
+
+    walk(config.model_dump(mode="json"), "")
+    return leaves
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "vidgen": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "ray")},
+    }

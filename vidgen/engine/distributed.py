@@ -1,0 +1,115 @@
+"""Ranks: the processes that train one model together, and what they must agree on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """This process among its peers.
+
+    Attributes:
+        rank, world: which of how many.
+        device: where this rank computes.
+        control: a gloo group for small agreements on the CPU, beside the gradients' group, so that
+            no agreement waits for the GPU; None when alone.
+    """
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    control: dist.ProcessGroup | None = None
+
+    @property
+    def lead(self) -> bool:
+        return self.rank == 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over ranks, float64 on the CPU."""
+        values = values.detach().to("cpu", torch.float64)
+        if self.control is not None:
+            dist.all_reduce(values, group=self.control)
+        return values
+
+    def gather(self, value: Value) -> list[Value]:
+        """Every rank's value, on every rank."""
+        if self.control is None:
+            return [value]
+        found: list[Value | None] = [None] * self.world
+        dist.all_gather_object(found, value, group=self.control)
+        return found  # type: ignore[return-value]
+
+    def share(self, value: Value) -> Value:
+        """Rank 0's value, on every rank."""
+        return self.gather(value)[0]
+
+    def barrier(self) -> None:
+        if self.control is not None:
+            dist.barrier(group=self.control)
+
+
+class Vote:
+    """Whether any rank wants something, agreed while the step computes: no rank ever waits for it.
+
+    `open` sends this rank's wish, `close` returns the answer; a wish made in between counts in the
+    next vote.
+    """
+
+    def __init__(self, ranks: Ranks, wish: Callable[[], bool]) -> None:
+        self._ranks, self._wish = ranks, wish
+        self._flag = torch.zeros(1)
+        self._work: dist.Work | None = None
+
+    def open(self) -> None:
+        if self._ranks.control is not None:
+            self._flag.fill_(self._wish())
+            self._work = dist.all_reduce(
+                self._flag, op=dist.ReduceOp.MAX, group=self._ranks.control, async_op=True
+            )
+
+    def close(self) -> bool:
+        if self._work is None:
+            return self._wish()
+        self._work.wait()
+        return bool(self._flag)
+
+
+@contextmanager
+def join_ranks(device: torch.device | None = None) -> Iterator[Ranks]:
+    """Join the process group that exists (Ray Train), or torchrun's, or stay alone.
+
+    Args:
+        device: where to compute; empty: this rank's GPU if there is one, else the CPU.
+    """
+    if device is None:
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    started = not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if started:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            yield Ranks(device=device)
+        else:
+            yield Ranks(
+                rank=dist.get_rank(),
+                world=dist.get_world_size(),
+                device=device,
+                control=dist.new_group(backend="gloo"),
+            )
+    finally:
+        if started:
+            dist.destroy_process_group()

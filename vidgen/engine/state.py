@@ -1,0 +1,77 @@
+"""Everything that training changes, as one tree of tensors that a checkpoint can hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+from vidgen.config.run import RunConfig
+from vidgen.engine.ema import Ema
+from vidgen.engine.optim import build_optimizer
+from vidgen.engine.precision import Precision, choose_precision
+from vidgen.models.base import Objective, build_objective
+
+Tree = dict[str, Any]  # nested dicts with tensors as leaves
+
+
+class State:
+    """An objective in training.
+
+    Attributes:
+        step: optimizer steps done; the next batch is this one, counted from 0.
+        objective, ema, optimizers, precision: what the steps change; optimizers by turn.
+    """
+
+    def __init__(self, config: RunConfig, device: torch.device) -> None:
+        torch.manual_seed(config.seed)  # the same first weights on every rank
+        self.step = 0
+        self.objective: Objective = build_objective(config).to(device)
+        self.ema = Ema(self.objective.model, config.train.ema_decay)
+        self.precision = Precision(choose_precision(config.train.precision, device), device)
+        self.optimizers = {
+            turn: build_optimizer(config.optimizer, network)
+            for turn, network in self.objective.turns().items()
+        }
+
+    def tree(self) -> Tree:
+        """Live tensors by name: writing into them, as loading a checkpoint does, changes the state.
+
+        Optimizer state goes by parameter name. Settings (learning rate, betas) are the config's and
+        the data position is `step`, so there are tensors and nothing else.
+        """
+        return {
+            "objective": self.objective.state_dict(),
+            "ema": self.ema.averaged,
+            "optimizers": {
+                turn: _moments(self.objective.turns()[turn], optimizer)
+                for turn, optimizer in self.optimizers.items()
+            },
+            "precision": self.precision.tensors(),
+        }
+
+    def loaded(self, step: int) -> None:
+        """Take over what is no live tensor, after a checkpoint of `step` was read into `tree`."""
+        self.step = step
+        self.precision.load()
+
+    def describe(self, world: int) -> str:
+        """'4.2 M weights, fp32 on 2 x cpu, from step 0'."""
+        weights = sum(p.numel() for p in self.objective.parameters())
+        on = f"{world} x {self.precision.device.type}" if world > 1 else self.precision.device.type
+        return (
+            f"{weights / 1e6:.1f} M weights, {self.precision.kind} on {on}, from step {self.step}"
+        )
+
+
+def _moments(
+    network: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, dict[str, Tensor]]:
+    """An optimizer's tensors by parameter name; made, as zeros, before its first step."""
+    state: dict[str, dict[str, Any]] = get_optimizer_state_dict(network, optimizer)["state"]  # type: ignore[assignment]
+    return {
+        name: {key: value for key, value in values.items() if isinstance(value, Tensor)}
+        for name, values in state.items()
+    }
