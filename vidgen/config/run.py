@@ -118,6 +118,8 @@ class ScaleConfig(Strict):
     cpus_per_worker: float = Field(default=1, gt=0)
     max_failures: int = Field(default=3, ge=0)
     """Worker failures survived by restarting from the last checkpoint."""
+    start_timeout_s: PositiveInt = 600
+    """Longest wait for all workers to start, seconds; a cluster may have to add nodes first."""
 
 
 class SamplingConfig(Strict):
