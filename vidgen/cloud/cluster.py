@@ -150,7 +150,7 @@ class Cluster:
                     return
             finally:
                 answer.close()
-        except (Expired, urllib3.exceptions.HTTPError, ValueError):
+        except (ClusterError, urllib3.exceptions.HTTPError, ValueError):
             pass  # the caller reads everything again anyway; a watch only makes that happen sooner
         # A watch that ends at once must not turn its caller into a busy loop.
         time.sleep(max(0.0, min(1.0, seconds) - (time.monotonic() - began)))

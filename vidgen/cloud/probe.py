@@ -1,6 +1,6 @@
 """What `vidgen-cloud doctor` runs on a head pod: `python -m vidgen.cloud.probe URL`.
 
-Under the runs' own identity, image and mounts: writes, reads and deletes an object, and looks at what
+With the identity, image and mounts of runs: writes, reads and deletes an object, looks at what
 is writable. Prints one line of JSON after PROBE; a check that fails does not stop the others.
 """
 

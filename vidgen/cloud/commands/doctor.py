@@ -26,8 +26,8 @@ _PROBE_S = 300  # a first image pull takes minutes
 def command(ctx: click.Context, quick: bool, as_json: bool, platform_file: str | None) -> int:
     """Check the cluster, the platform and your permissions.
 
-    Unless --quick, a head pod is started for a moment: it tries the object store under the runs' own
-    identity. Exit code: 1 if anything fails.
+    Unless --quick, a head pod is started for a moment: it tries the object store under the
+    identity of runs. Exit code: 1 if anything fails.
     """
     session = Session.of(ctx, platform_file)
     found = []
