@@ -1,0 +1,172 @@
+"""`vidgen evaluate`: score a run on clips it was not trained on, and say how it was measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from vidgen.config.run import StorageConfig
+from vidgen.data.ensure import ensure_dataset
+from vidgen.data.loader import EvalBatch
+from vidgen.data.video import encode_mp4
+from vidgen.engine.evaluation import Evaluation, ScoredClip
+from vidgen.engine.generate import enlarge
+from vidgen.engine.held_out import HeldOut
+from vidgen.engine.load import load_model
+from vidgen.engine.measures import CaptionAgreement, Continuation, Measure, Setting
+from vidgen.engine.samples import to_frames
+from vidgen.engine.weights import weights_step
+from vidgen.errors import EvaluationError
+from vidgen.metrics.interval import mean_interval
+from vidgen.metrics.score import Score, Subject
+from vidgen.models.base import VideoModel, build_objective
+from vidgen.storage.run_folder import RunFolder, step_name
+
+SHOWN = 12  # clips kept for people to look at
+FEW = 30  # below this, intervals are too wide for most conclusions
+
+Tell = Callable[[str, int, int], None]  # what is done, how many of how many clips
+
+
+@torch.no_grad()
+def evaluate(
+    run: str,
+    *,
+    clips: int | None = None,
+    step: int | None = None,
+    storage: StorageConfig | None = None,
+    seed: int = 0,
+    guidance: float | None = None,
+    tell: Tell = lambda what, done, total: None,
+) -> Evaluation:
+    """Score a run's averaged weights; write eval.json and some of the clips into its folder.
+
+    Args:
+        run: run folder, local or s3://.
+        clips: held-out clips, at most; default: the run's evaluate.clips.
+        step: checkpoint; default: the newest weights.
+        storage: how to reach an object store.
+        seed: of the generated videos.
+        guidance: classifier-free guidance scale; default: the run's.
+        tell: called as the work goes on.
+
+    Raises EvaluationError when the model makes something that is no video.
+    """
+    folder = RunFolder(run, storage)
+    config = folder.config()
+    trained = weights_step(folder, step)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, _ = load_model(run, step, storage=storage, device=device)
+    everything = HeldOut(
+        dataset=ensure_dataset(config, progress=tell),
+        config=config,
+        limit=clips or config.evaluate.clips,
+    )
+    subject = Subject(
+        run=folder.url,
+        step=trained,
+        weights="ema" if config.train.ema_decay else "raw",
+        guidance=config.sampling.guidance if guidance is None else guidance,
+        seed=seed,
+    )
+    scores = [validation_loss(everything, model, subject, tell)]
+
+    chosen = everything.with_unseen_captions() if "text" in model.conditions else everything
+    setting = Setting(protocol=chosen.protocol(model.conditions), subject=subject)
+    agreement = CaptionAgreement()
+    measures: list[Measure] = []
+    if "image" in model.conditions:
+        measures.append(Continuation())
+    if "text" in model.conditions:
+        measures.append(agreement)
+    shown: list[ScoredClip] = []
+    prefix, fps = f"eval/{step_name(trained)}", setting.protocol.fps
+    generator, done = Generator().manual_seed(seed), 0
+    for held_out in chosen.batches(model.conditions):
+        videos = _sample(model, held_out, subject, generator)
+        for measure in measures:
+            measure.update(held_out, videos)
+        shown += _keep(folder, prefix, held_out, videos, first=len(shown), fps=fps)
+        done += len(videos)
+        tell("generated", done, len(chosen))
+
+    scores += [score for measure in measures for score in measure.scores(setting)]
+    notes = [note for note in (chosen.note, _few(len(chosen))) if note]
+    evaluation = Evaluation(
+        step=trained,
+        time=time.time(),
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        scores=scores,
+        clips=[agreement.annotate(clip, row) for row, clip in enumerate(shown)],
+        notes=notes,
+    )
+    evaluation.write(folder)
+    return evaluation
+
+
+def validation_loss(clips: HeldOut, model: VideoModel, subject: Subject, tell: Tell) -> Score:
+    """The objective's validation loss on held-out clips, with the model's own weights."""
+    objective = build_objective(clips.config)
+    objective.model = model
+    objective.eval()
+    device = next(model.parameters()).device
+    values: list[float] = []
+    for held_out in clips.batches(model.conditions):
+        values += objective.validation_loss(held_out.batch.to(device)).total.tolist()
+        tell("validation loss", len(values), len(clips))
+    protocol = clips.protocol(model.conditions)
+    return Setting(protocol=protocol, subject=subject).score(
+        "validation_loss",
+        sum(values) / len(values),
+        n=len(values),
+        extractor=f"{clips.config.model.family} objective",
+        better="lower",
+        interval=mean_interval(values),
+    )
+
+
+def _sample(
+    model: VideoModel, held_out: EvalBatch, subject: Subject, generator: Generator
+) -> Tensor:
+    """Videos for a batch's conditions, (B, C, T, H, W) on the CPU. Raises EvaluationError."""
+    assert subject.guidance is not None
+    device = next(model.parameters()).device
+    cond = held_out.batch.cond.to(device)
+    rows = len(held_out.batch)
+    videos = model.sample(cond, rows, guidance=subject.guidance, generator=generator).cpu()
+    if not videos.isfinite().all():
+        raise EvaluationError(
+            f"the model of {subject.run} at step {subject.step} generates NaN or infinite pixels",
+            fix="It diverged in training: evaluate an earlier checkpoint with --step.",
+        )
+    return videos
+
+
+def _keep(
+    folder: RunFolder, prefix: str, held_out: EvalBatch, videos: Tensor, *, first: int, fps: float
+) -> list[ScoredClip]:
+    """Write real and generated videos side by side into the run folder, until SHOWN are there."""
+    kept = []
+    count = min(len(videos), SHOWN - first)
+    pairs = zip(to_frames(held_out.batch.video[:count]), to_frames(videos[:count]), strict=True)
+    for number, (row, pair) in enumerate(zip(held_out.rows, pairs, strict=False), start=first):
+        names = [f"{prefix}/{number:03d}_{kind}.mp4" for kind in ("real", "generated")]
+        for name, frames in zip(names, pair, strict=True):
+            folder.store.write(name, encode_mp4(enlarge(frames.numpy()), fps))
+        kept.append(
+            ScoredClip(
+                real=names[0],
+                generated=names[1],
+                source=row.source,
+                caption=row.caption,
+                label=row.label,
+            )
+        )
+    return kept
+
+
+def _few(n: int) -> str:
+    return f"only {n} clips were scored: mind the width of the intervals" if n < FEW else ""

@@ -1,0 +1,136 @@
+"""Measures: each looks at held-out clips and the videos generated for them, and ends in scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+from torch import Tensor
+
+from vidgen.data.loader import EvalBatch
+from vidgen.engine.evaluation import ScoredClip
+from vidgen.metrics.agreement import Agreement, Attributes
+from vidgen.metrics.frames import VideoMetric, VideoPSNR, VideoSSIM
+from vidgen.metrics.interval import mean_interval
+from vidgen.metrics.judge import ATTRIBUTES, JUDGE, asked_for, judge
+from vidgen.metrics.score import Protocol, Score, Subject
+
+GROUND_TRUTH = "ground truth"
+FIRST_FRAME = "first frame repeated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all scores of an evaluation have in common.
+
+    Attributes:
+        protocol: all of it but `n` and `extractor`.
+        subject: the generated videos.
+    """
+
+    protocol: Protocol
+    subject: Subject
+
+    def score(
+        self,
+        name: str,
+        value: float,
+        *,
+        n: int,
+        kind: str = "generated",
+        extractor: str = "",
+        better: str = "higher",
+        unit: str = "",
+        interval: tuple[float, float] | None = None,
+    ) -> Score:
+        """A Score under this setting; videos of another kind have no run, step or seed."""
+        return Score(
+            name=name,
+            value=value,
+            better=better,
+            unit=unit,
+            interval=interval,
+            subject=self.subject if kind == self.subject.kind else Subject(kind=kind),
+            protocol=dataclasses.replace(self.protocol, n=n, extractor=extractor),
+        )
+
+
+class Measure(Interface):
+    """Something to score; sees every batch once."""
+
+    def update(self, held_out: EvalBatch, generated: Tensor) -> None:
+        """Take in real clips and the videos generated for them, (B, C, T, H, W) in [-1, 1]."""
+
+    def scores(self, setting: Setting) -> Iterator[Score]:
+        """What came out."""
+
+
+class Continuation:
+    """PSNR and SSIM against the real clip, for a model that is given its first frame.
+
+    The given frame does not count. The baseline is a video in which that frame stands still.
+    """
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[str, VideoMetric]] = [
+            (kind, metric())
+            for metric in (VideoPSNR, VideoSSIM)
+            for kind in ("generated", FIRST_FRAME)
+        ]
+
+    def update(self, held_out: EvalBatch, generated: Tensor) -> None:
+        truth = held_out.batch.video
+        still = truth[:, :, :1].expand_as(truth)
+        for kind, metric in self.metrics:
+            shown = generated if kind == "generated" else still
+            metric.update(shown[:, :, 1:], truth[:, :, 1:])
+
+    def scores(self, setting: Setting) -> Iterator[Score]:
+        for kind, metric in self.metrics:
+            yield setting.score(
+                metric.name,
+                metric.compute().item(),
+                n=len(metric.all_values()),
+                kind=kind,
+                unit=metric.unit,
+                interval=mean_interval(metric.all_values().tolist()),
+            )
+
+
+class CaptionAgreement:
+    """How often a judge sees what the caption says; on the real clips too, as the ceiling.
+
+    Scores nothing when captions speak of things the judge does not know.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[Attributes] = []
+        self.seen: dict[str, list[Attributes]] = {"generated": [], GROUND_TRUTH: []}
+        self.readable = True
+
+    def update(self, held_out: EvalBatch, generated: Tensor) -> None:
+        asked = [asked_for(caption) for caption in held_out.captions]
+        self.readable &= None not in asked
+        if self.readable:
+            self.asked += [each for each in asked if each is not None]
+            self.seen["generated"] += judge(generated)
+            self.seen[GROUND_TRUTH] += judge(held_out.batch.video)
+
+    def scores(self, setting: Setting) -> Iterator[Score]:
+        for kind, seen in self.seen.items() if self.readable else ():
+            metric = Agreement(ATTRIBUTES)
+            metric.update(self.asked, seen)
+            for name, (share, interval) in metric.shares().items():
+                yield setting.score(
+                    f"{name}_right", share, n=len(seen), kind=kind, extractor=JUDGE,
+                    unit="ratio", interval=interval,
+                )  # fmt: skip
+
+    def annotate(self, clip: ScoredClip, row: int) -> ScoredClip:
+        """The row-th clip with what was asked for and what the judge saw in the generated video."""
+        if not self.readable or row >= len(self.asked):
+            return clip
+        asked, seen = self.asked[row], self.seen["generated"][row]
+        return dataclasses.replace(clip, asked=asked, seen=seen)
