@@ -24,16 +24,8 @@ K8S = ROOT / "k8s"
 NAMESPACE = "vidgen"
 # What a cluster with the Prometheus operator and Kueue adds to Helm's built-in kinds.
 OPERATORS = ("ray.io/v1", "monitoring.coreos.com/v1", "kueue.x-k8s.io/v1beta2")
-# The Secret is made by hand there: rendering would write a random token into the repository.
-OVERLAYS = {
-    "eks": "eks-a100",
-    "gke": "gke-a100",
-    "aks": "aks-a100",
-    "kind": "kind",
-}
-BY_HAND = {"auth": {"existingSecret": "vidgen-ray-auth"}}
-KIND_BY_HAND = {"objectStore": {"existingSecret": "vidgen-objectstore"}}
-
+OVERLAYS = {"eks": "eks-a100", "gke": "gke-a100", "aks": "aks-a100", "kind": "kind"}
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Values = dict[str, Any]
 Object = dict[str, Any]
 
@@ -78,7 +70,7 @@ def render(
         document
         for path in sorted(texts)
         if path.endswith(".yaml")
-        for document in yaml.safe_load_all(texts[path])
+        for document in yaml.load_all(texts[path], Loader=LOADER)
         if document
     ]
 
@@ -122,28 +114,47 @@ def documented() -> list[tuple[str, Any, str]]:
     return found
 
 
+def overlay_values(overlay: str) -> Values:
+    """An overlay's preset, with Secrets made by hand: rendering would write random ones down."""
+    values = merged(preset(OVERLAYS[overlay]), {"auth": {"existingSecret": "vidgen-ray-auth"}})
+    if values["objectStore"].get("embedded"):
+        values = merged(values, {"objectStore": {"existingSecret": "vidgen-objectstore"}})
+    return values
+
+
 def manifests() -> dict[Path, str]:
-    """k8s/base holds the objects that all overlays share, each overlay its own."""
-    rendered = {}
-    for overlay, name in OVERLAYS.items():
-        values = merged(preset(name), BY_HAND, KIND_BY_HAND if overlay == "kind" else {})
-        objects = [
-            each for each in render(values) if "helm.sh/hook" not in _annotations(each)
-        ]
-        rendered[overlay] = {_identity(each): _without_helm(each) for each in objects}
+    """k8s/base holds the objects that all overlays share, each overlay its own.
+
+    Monitoring is a component: a cluster without the Prometheus operator refuses its kinds.
+    """
+    rendered: dict[str, dict[tuple[str, str], Object]] = {}
+    monitoring: list[Object] = []
+    for overlay in OVERLAYS:
+        objects = {
+            _identity(each): _without_helm(each)
+            for each in render(overlay_values(overlay))
+            if "helm.sh/hook" not in (each["metadata"].get("annotations") or {})
+        }
+        monitoring = [objects.pop(key) for key in list(objects) if _of_monitoring(objects[key])]
+        rendered[overlay] = objects
     first = next(iter(rendered.values()))
     shared = {
         key for key, each in first.items() if all(o.get(key) == each for o in rendered.values())
     }
-    files = {K8S / "base" / "vidgen.yaml": _dump([first[key] for key in first if key in shared])}
+    files = {
+        K8S / "base" / "vidgen.yaml": _dump([first[key] for key in first if key in shared]),
+        K8S / "components" / "monitoring" / "vidgen.yaml": _dump(monitoring),
+    }
     for overlay, objects in rendered.items():
         own = [each for key, each in objects.items() if key not in shared]
         files[K8S / "overlays" / overlay / "vidgen.yaml"] = _dump(own)
     return files
 
 
-def _annotations(each: Object) -> dict[str, str]:
-    return each["metadata"].get("annotations") or {}
+def _of_monitoring(each: Object) -> bool:
+    """What only a cluster with the Prometheus operator or Grafana takes; alike in all overlays."""
+    labels = each["metadata"].get("labels", {})
+    return each["apiVersion"].startswith("monitoring.") or "grafana_dashboard" in labels
 
 
 def _identity(each: Object) -> tuple[str, str]:

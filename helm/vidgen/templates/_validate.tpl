@@ -32,6 +32,15 @@
 {{- end }}
 {{- end }}
 {{- if include "vidgen.live" . }}
+{{- if contains "//example-" $store.url }}
+{{- fail (printf "objectStore.url %s is the preset's placeholder; give your own: --set objectStore.url=s3://BUCKET/PREFIX" $store.url) }}
+{{- end }}
+{{- if contains ".example.com" $store.endpointUrl }}
+{{- fail (printf "objectStore.endpointUrl %s is the preset's placeholder; give your own: --set objectStore.endpointUrl=URL" $store.endpointUrl) }}
+{{- end }}
+{{- if contains ":000000000000:" .Values.identity.awsRoleArn }}
+{{- fail "identity.awsRoleArn is the preset's placeholder; give your own: --set identity.awsRoleArn=arn:aws:iam::ACCOUNT:role/NAME" }}
+{{- end }}
 {{- if not (.Capabilities.APIVersions.Has "ray.io/v1") }}
 {{- fail "The KubeRay operator is missing. Install it first:\n  helm repo add kuberay https://ray-project.github.io/kuberay-helm/\n  helm install kuberay-operator kuberay/kuberay-operator --version 1.7.0 --namespace kuberay-system --create-namespace" }}
 {{- end }}
