@@ -6,10 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from charts import EVERY_FILE, FILES, Object, kinds, named, objects_of, platform_of, pod_specs
+from charts import EVERY_FILE, Object, kinds, named, objects_of, platform_of, pod_specs
 
+from vidgen.cloud.checks import RIGHTS
 from vidgen.cloud.rayjob import Job, render
 
+KUEUE_RIGHTS = {
+    *((verb, "kueue.x-k8s.io", "workloads") for verb in ("get", "list", "watch")),
+    ("get", "kueue.x-k8s.io", "localqueues"),
+}
 WRITABLE = {"/tmp", "/home/vidgen", "/dev/shm", "/data"}
 SECRET_WORDS = re.compile(r"secret|token|password|access_key|credential", re.IGNORECASE)
 
@@ -225,22 +230,22 @@ def test_limits_of_the_namespace_let_runs_in(file: Path) -> None:
         assert int(quota["spec"]["hard"].get("requests.nvidia.com/gpu", 0)) == gpus
 
 
-def test_submitters_may_do_what_vidgen_cloud_asks_and_no_more() -> None:
-    """The Role that was tried on a real cluster, plus reading the platform and the token."""
-    objects = objects_of(next(f for f in FILES if f.stem == "eks-a100"))
-    rules = named(objects, "Role", "vidgen-submitter")["rules"]
+@EVERY_FILE
+def test_submitters_may_do_what_the_doctor_asks_for(file: Path) -> None:
+    rules = named(objects_of(file), "Role", "vidgen-submitter")["rules"]
     allowed = {
-        (group, resource): set(rule["verbs"])
+        (verb, group, resource)
         for rule in rules
+        for verb in rule["verbs"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    assert allowed == {
-        ("ray.io", "rayjobs"): {"create", "get", "list", "watch", "patch", "delete"},
-        ("", "pods"): {"get", "list", "watch"},
-        ("", "events"): {"get", "list", "watch"},
-        ("", "pods/log"): {"get"},
-        ("", "pods/portforward"): {"get", "create"},
-        ("", "configmaps"): {"get"},
-        ("", "secrets"): {"get"},
+    needed = {
+        (verb, group, f"{resource}/{sub}" if sub else resource)
+        for verb, group, resource, sub, _ in RIGHTS
     }
+    assert allowed - needed == {
+        ("get", "", "secrets"),  # the dashboards' token, by name
+        *(KUEUE_RIGHTS if platform_of(file).queue else ()),
+    }
+    assert needed <= allowed

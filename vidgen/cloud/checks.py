@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vidgen import __version__
 from vidgen.cloud.capacity import capacities
-from vidgen.cloud.platform import Platform
+from vidgen.cloud.platform import CONFIG_MAP, Platform
 from vidgen.errors import ClusterError, VidgenError
 
 if TYPE_CHECKING:
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 KUBERAY = (1, 7)  # oldest that has authOptions and preRunningDeadlineSeconds
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rayjobs.ray.io"
-# (verb, group, resource, subresource, needed for)
+# (verb, group, resource, subresource, name, needed for)
 RIGHTS = [
-    *((verb, "ray.io", "rayjobs", "", "runs")
+    *((verb, "ray.io", "rayjobs", "", "", "runs")
       for verb in ("create", "get", "list", "watch", "patch", "delete")),
-    *((verb, "", kind, "", "status")
+    *((verb, "", kind, "", "", "status")
       for kind in ("pods", "events") for verb in ("get", "list", "watch")),
-    ("get", "", "pods", "log", "logs --previous"),
-    ("get", "", "pods", "portforward", "dashboard and cancel"),
-    ("create", "", "pods", "portforward", "dashboard and cancel"),
-    ("get", "", "configmaps", "", "finding the platform"),
+    ("get", "", "pods", "log", "", "logs --previous"),
+    ("get", "", "pods", "portforward", "", "dashboard and cancel"),
+    ("create", "", "pods", "portforward", "", "dashboard and cancel"),
+    ("get", "", "configmaps", "", CONFIG_MAP, "finding the platform"),
 ]  # fmt: skip
 
 
@@ -57,8 +57,8 @@ def check_cluster(cluster: Cluster) -> Iterator[Finding]:
     version = cluster.raw("/version").get("gitVersion", "unknown")
     yield ok("cluster", f"{cluster.server}, Kubernetes {version}, namespace {cluster.namespace}")
     missing: dict[str, list[str]] = {}
-    for verb, group, resource, sub, purpose in RIGHTS:
-        if not _may(cluster, verb, group, resource, sub):
+    for verb, group, resource, sub, name, purpose in RIGHTS:
+        if not _may(cluster, verb, group, resource, sub, name):
             missing.setdefault(purpose, []).append(f"{verb} {resource}{'/' + sub if sub else ''}")
     if not missing:
         yield ok("permissions", "all that vidgen-cloud needs")
@@ -67,6 +67,25 @@ def check_cluster(cluster: Cluster) -> Iterator[Finding]:
             "permissions",
             f"missing for {purpose}: {', '.join(rights)}",
             "Ask for the chart's submitter role in this namespace.",
+        )
+
+
+def check_token(cluster: Cluster, platform: Platform) -> Iterator[Finding]:
+    """Stopping a run with a checkpoint goes through its dashboard, which asks for a token."""
+    secret = platform.auth.secret_name
+    if platform.auth.mode == "disabled":
+        return
+    if secret and not _may(cluster, "get", "", "secrets", "", secret):
+        yield failure(
+            "dashboard",
+            f"you may not read its token, Secret {secret}: cancel cannot save a checkpoint",
+            "Ask for the chart's submitter role in this namespace.",
+        )
+    elif not secret and not _may(cluster, "get", "", "secrets", "", ""):
+        yield warning(
+            "dashboard",
+            "each run has a token of its own, and you may not read Secrets",
+            "Set auth.secretName on the platform, so that one Secret can be allowed.",
         )
 
 
@@ -249,10 +268,12 @@ def check_monitoring(cluster: Cluster, platform: Platform) -> Iterator[Finding]:
         yield warning("Grafana", "no address known", "Set monitoring.grafanaUrl in the values.")
 
 
-def _may(cluster: Cluster, verb: str, group: str, resource: str, sub: str) -> bool:
+def _may(cluster: Cluster, verb: str, group: str, resource: str, sub: str, name: str) -> bool:
     attributes: dict[str, Any] = {
         "namespace": cluster.namespace, "verb": verb, "group": group, "resource": resource,
         **({"subresource": sub} if sub else {}),
+        # The chart's role lets people read this one, not any.
+        **({"name": CONFIG_MAP} if resource == "configmaps" else {}),
     }  # fmt: skip
     review = {
         "apiVersion": "authorization.k8s.io/v1",
