@@ -10,6 +10,7 @@ from typing import Any
 from vidgen import __version__
 from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
+from vidgen.data.dataset import frame_rate
 from vidgen.data.loader import ensure_dataset
 from vidgen.engine.export import is_exported
 from vidgen.errors import ConfigError
@@ -41,6 +42,7 @@ def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
     data = config.data.model_copy(
         update={
             "labels": tuple(dataset.labels),
+            "fps": frame_rate(dataset.summary, config),
             "url": config.data.url and open_store(config.data.url, config.storage).url,
         }
     )
