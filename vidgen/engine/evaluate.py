@@ -21,6 +21,7 @@ from vidgen.engine.samples import to_frames
 from vidgen.engine.weights import weights_step
 from vidgen.errors import EvaluationError
 from vidgen.metrics.interval import mean_interval
+from vidgen.metrics.judge import asked_for
 from vidgen.metrics.score import Score, Subject
 from vidgen.models.base import VideoModel, build_objective
 from vidgen.storage.run_folder import RunFolder, step_name
@@ -74,7 +75,10 @@ def evaluate(
     )
     scores = [validation_loss(everything, model, subject, tell)]
 
-    chosen = everything.with_unseen_captions() if "text" in model.conditions else everything
+    chosen = everything
+    if "text" in model.conditions:
+        judged = None not in map(asked_for, everything.captions())
+        chosen = everything.with_unseen_captions(one_each=judged)
     setting = Setting(protocol=chosen.protocol(model.conditions), subject=subject)
     agreement = CaptionAgreement()
     measures: list[Measure] = []

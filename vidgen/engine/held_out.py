@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset, frame_rate
@@ -22,7 +21,7 @@ class HeldOut:
 
     Attributes:
         selection: which clips of the split, in words.
-        note: how many that leaves of the split, if not all.
+        note: how many clips of the split that selects.
     """
 
     dataset: Dataset
@@ -36,7 +35,7 @@ class HeldOut:
         return self.config.evaluate.split
 
     def __len__(self) -> int:
-        return min(self.limit, len(self.dataset.usable(self.split, self.config)))
+        return min(self.limit, len(self._rows()))
 
     def batches(self, conditions: frozenset[str]) -> Iterator[EvalBatch]:
         """Raises DataError if no clip of the split is long enough."""
@@ -49,25 +48,38 @@ class HeldOut:
             conditions=sorted(conditions),
         )
 
-    def with_unseen_captions(self) -> HeldOut:
-        """Only the clips whose caption no training clip has; all of them if there is none."""
-        table = self.dataset.table
-        trained = table.filter(pc.equal(table["split"], "train"))["caption"]
-        seen = pc.is_in(table["caption"], value_set=pa.array(trained.unique()))
-        here = pc.equal(table["split"], self.split)
-        total = pc.sum(here).as_py() or 0
-        left = pc.sum(pc.and_(here, pc.invert(seen))).as_py() or 0
-        if left == total:
-            return dataclasses.replace(self, selection="captions not in train")
+    def captions(self) -> list[str]:
+        """Of all clips of the split that are long enough."""
+        found: list[str] = self._rows()["caption"].to_pylist()
+        return found
+
+    def with_unseen_captions(self, *, one_each: bool) -> HeldOut:
+        """Only the clips whose caption no training clip has; all of them if there is none.
+
+        With `one_each`, only the first clip of each caption, so that every clip asks a new thing.
+        """
+        captions = self.captions()
+        met = set(self.dataset.split("train").table["caption"].to_pylist())
+        unseen = [caption not in met for caption in captions]
         note = (
-            f"{left} of {total} clips in split '{self.split}' have a caption that is not in train"
+            f"{sum(unseen)} of {len(unseen)} usable clips in split '{self.split}' have a caption "
+            "that is not in train"
         )
-        if not left:
+        if not any(unseen):
             return dataclasses.replace(self, note=f"{note}: scored on captions seen in training")
-        kept = dataclasses.replace(self.dataset, table=table.filter(pc.invert(seen)))
-        return dataclasses.replace(
-            self, dataset=kept, selection="captions not in train", note=f"{note}: those are used"
-        )
+        keep, selection = unseen, "captions not in train"
+        if one_each:
+            selection = "one clip per caption not in train"
+            keep = []
+            for caption in captions:
+                keep.append(caption not in met)
+                met.add(caption)
+            note += f", {sum(keep)} different ones"
+        chosen = dataclasses.replace(self.dataset, table=self._rows().filter(pa.array(keep)))
+        return dataclasses.replace(self, dataset=chosen, selection=selection, note=note)
+
+    def _rows(self) -> pa.Table:
+        return self.dataset.usable(self.split, self.config).table
 
     def protocol(self, conditions: frozenset[str]) -> Protocol:
         """How scores on these clips are measured, but for what looks at the pixels."""
@@ -88,6 +100,6 @@ class HeldOut:
     def _digest(self) -> str:
         """Identity of the clips: equal only for equal files in equal order."""
         digest = hashlib.sha256()
-        for value in self.dataset.usable(self.split, self.config).column("sha256"):
+        for value in self._rows()["sha256"].to_pylist():
             digest.update(value.encode())
         return f"sha256:{digest.hexdigest()[:12]}"
