@@ -51,6 +51,7 @@ def _findings(session: Session, quick: bool) -> Iterator[Finding]:
         check_platform,
         check_pools,
         check_queue,
+        check_token,
         failure,
     )
 
@@ -66,6 +67,7 @@ def _findings(session: Session, quick: bool) -> Iterator[Finding]:
         yield failure("platform", error.what, error.fix or "")
         return
     yield from check_platform(platform)
+    yield from check_token(session.cluster, platform)
     yield from check_pools(session.cluster, platform)
     yield from check_queue(session.cluster, platform)
     yield from check_monitoring(session.cluster, platform)
