@@ -32,7 +32,7 @@ fi
 if [ "$base" = vidgen-base:standin ]; then
   # What pip finds in folders of this machine, it finds inside the build over loopback.
   python3 tests/image/pip_folders.py "$work" & server=$!
-  for _ in $(seq 50); do [ -s "$work/pip.conf" ] && break; sleep 0.1; done
+  until [ -s "$work/pip.conf" ]; do kill -0 "$server"; sleep 0.2; done
   docker image inspect "$base" >/dev/null 2>&1 || tests/image/standin.sh "$base"
   printf 'FROM %s\nCOPY pip.conf /etc/pip.conf\n' "$base" >"$work/Dockerfile.base"
   docker build --quiet --file "$work/Dockerfile.base" --tag "$base-pip" "$work" >/dev/null
