@@ -50,7 +50,8 @@ class FakeKubernetes:
         self._history: list[tuple[int, str, str, Obj]] = []
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
         assert self._started.wait(10)
 
     # -- what tests do ---------------------------------------------------------------------------
@@ -108,9 +109,17 @@ class FakeKubernetes:
         return path
 
     def close(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        await self._runner.cleanup()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     # -- HTTP ------------------------------------------------------------------------------------
 
@@ -118,7 +127,7 @@ class FakeKubernetes:
         asyncio.set_event_loop(self._loop)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)
         self._loop.run_until_complete(site.start())

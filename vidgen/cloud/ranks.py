@@ -19,6 +19,7 @@ class RankFilter:
 
     def __init__(self, rank: int) -> None:
         self._rank = rank
+        self._ips: set[str] = set()  # of all ranks
         self._ip: str | None = None
         self._pid: str | None = None
 
@@ -26,12 +27,13 @@ class RankFilter:
         """The line without its prefix if it is this rank's, else None."""
         plain = _COLOUR.sub("", line)
         for ip, pid, rank in _TABLE.findall(plain):
+            self._ips.add(ip)
             if int(rank) == self._rank:
                 self._ip, self._pid = ip, pid
         found = _PREFIX.match(plain)
         if found is None or found["pid"] != self._pid:
             return None
         # Ray leaves out the ip of workers on the driver's own node.
-        if found["ip"] not in (None, self._ip):
+        if found["ip"] != self._ip and not (found["ip"] is None and len(self._ips) == 1):
             return None
         return plain[found.end() :]
