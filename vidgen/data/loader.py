@@ -27,7 +27,6 @@ from vidgen.errors import DataError
 from vidgen.storage.base import Store
 from vidgen.types import Batch
 
-
 __all__ = ["Batches", "EvalBatch", "all_rows", "batches", "ensure_dataset", "eval_batches"]
 
 

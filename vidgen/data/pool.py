@@ -6,6 +6,7 @@ replaced. Processes are also replaced after a number of tasks: leaks in decoders
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -89,7 +90,8 @@ class Pool(Generic[Task, Result]):
             if not busy:
                 return
             soonest = min(worker.deadline or 0.0 for worker in busy)
-            ready = wait([w.pipe for w in busy], timeout=max(0.0, soonest - time.monotonic()))
+            patience = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
+            ready = wait([worker.pipe for worker in busy], timeout=patience)
             for worker in busy:
                 if worker.pipe in ready:
                     yield self._take(worker)
@@ -128,7 +130,7 @@ class Pool(Generic[Task, Result]):
 
     def _give(self, worker: _Worker, task: Task) -> None:
         worker.task = task
-        worker.deadline = time.monotonic() + (self.timeout_s or 365 * 86400)
+        worker.deadline = time.monotonic() + (self.timeout_s or math.inf)
         with suppress(OSError):  # it died while idle: _take finds out
             worker.pipe.send(task)
 

@@ -10,12 +10,14 @@ Legend: T frames, H height, W width.
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat as stat_module
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 from vidgen.data.reasons import Reason, Rejected
 
+Picture = tuple[int, Any]  # time stamp in ticks of the stream, decoded frame
 Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 Fit = Literal["crop", "stretch"]
 
@@ -78,27 +81,31 @@ class Tally:
 
 @dataclass(kw_only=True)
 class Video:
-    """An open video; `frames` may be called once."""
+    """An open video; `info` may be called before `frames`, which may be called once."""
 
     container: Any
     stream: Any
     name: str
     tally: Tally = field(default_factory=Tally)
 
+    def __post_init__(self) -> None:
+        self.tick = Fraction(self.stream.time_base)  # seconds per unit of a time stamp
+        self._pictures: Iterator[Picture] = self._decoded()
+
     def info(self) -> VideoInfo:
-        """Header facts and the first frame's rotation. Decodes one frame, then rewinds."""
-        first = next((frame for _, frame in self._decoded()), None)
+        """Header facts, and what only the first frame tells: format and rotation."""
+        first = next(self._pictures, None)
         if first is None:
             raise Rejected(Reason.CORRUPT, f"{self.name}: no frame can be decoded")
-        width, height, turns = _displayed(first, self._pixel_shape())
-        self.container.seek(0)
-        self.tally = Tally()
+        self._pictures = chain([first], self._pictures)
+        frame = first[1]
+        width, height, turns = _displayed(frame, self._pixel_shape())
         duration = self.stream.duration and self.stream.duration * self.stream.time_base
         duration = duration or Fraction(self.container.duration or 0, av.time_base)
         return VideoInfo(
             container=self.container.format.name,
             codec=self.stream.codec_context.codec.canonical_name,
-            pixel_format=first.format.name,
+            pixel_format=frame.format.name,
             width=width,
             height=height,
             rotation=90 * turns,
@@ -117,43 +124,47 @@ class Video:
 
         Raises Rejected (corrupt) if no frame can be decoded or the clock is broken.
         """
-        step = 1 / Fraction(fps).limit_denominator(100_000)
         scaler = _Scaler(size, fit, self._pixel_shape())
-        origin: Fraction | None = None
-        held: tuple[Fraction, Any] | None = None  # newest frame and its time after the origin
+        step = 1 / Fraction(fps).limit_denominator(100_000)
+        # Times are whole numbers of `unit` seconds: exact, and far cheaper than fractions.
+        unit = Fraction(1, math.lcm(self.tick.denominator, 2 * step.denominator))
+        tick, step_units = int(self.tick / unit), int(step / unit)
+        longest = int(_MAX_GAP_S / unit)
+        origin: int | None = None
+        held: Any = None  # newest frame, shown from `shown` units after the origin on
+        shown = 0
         picture: Frames | None = None  # `held` as an array, once it was asked for
-        gap = 1 / self.stream.average_rate if self.stream.average_rate else step
-        due = 0  # index of the next output frame
-        for time, frame in self._decoded():
-            if origin is None or held is None:
-                origin, held = time, (Fraction(0), frame)
+        gap = self._usual() * tick
+        due = 0  # when the next output frame is due, units
+        for stamp, frame in self._pictures:
+            if origin is None:
+                origin, held = stamp, frame
                 continue
-            now = time - origin
-            if now <= held[0]:
+            now = (stamp - origin) * tick
+            if now <= shown:
                 continue  # a clock that stands still or runs back
-            gap = now - held[0]
-            if gap > _MAX_GAP_S:
-                raise Rejected(Reason.CORRUPT, f"{self.name}: no frame for {float(gap):.0f} s")
-            while due * step <= (held[0] + now) / 2:
-                picture = scaler(held[1]) if picture is None else picture
+            gap = now - shown
+            if gap > longest:
+                raise Rejected(Reason.CORRUPT, f"{self.name}: no frame for {gap * unit:.0f} s")
+            while 2 * due <= shown + now:
+                picture = scaler(held) if picture is None else picture
                 yield picture
-                due += 1
-            held, picture = (now, frame), None
+                due += step_units
+            held, shown, picture = frame, now, None
         if held is None:
             raise Rejected(Reason.CORRUPT, f"{self.name}: no frame can be decoded")
-        duration = held[1].duration * (held[1].time_base or 0) if held[1].duration else 0
-        end = held[0] + (duration if 0 < duration <= 2 * gap else gap)
-        self.tally.end_s = float(end)
-        while due == 0 or due * step + step / 2 <= end:
-            picture = scaler(held[1]) if picture is None else picture
+        lasts = (held.duration or 0) * tick
+        end = shown + (lasts if 0 < lasts <= 2 * gap else gap)
+        self.tally.end_s = float(end * unit)
+        while due == 0 or 2 * due + step_units <= 2 * end:
+            picture = scaler(held) if picture is None else picture
             yield picture
-            due += 1
+            due += step_units
 
-    def _decoded(self) -> Iterator[tuple[Fraction, Any]]:
-        """(time in the stream, frame) in display order; damaged packets are counted, not raised."""
-        tick = self.stream.time_base
-        usual = Fraction(1 / self.stream.average_rate) if self.stream.average_rate else None
-        last: Fraction | None = None
+    def _decoded(self) -> Iterator[Picture]:
+        """(time in ticks, frame) in display order; damaged packets are counted, not raised."""
+        usual = self._usual()
+        stamp = -usual
         packets = self.container.demux(self.stream)
         while True:
             try:
@@ -169,16 +180,16 @@ class Video:
                 self.tally.damaged += 1
                 continue
             for frame in frames:
-                if frame.is_corrupt:
-                    self.tally.damaged += 1
-                stamp = frame.pts if frame.pts is not None else frame.dts
-                if stamp is not None:
-                    time = stamp * (frame.time_base or tick)
-                else:
-                    time = Fraction(0) if last is None else last + (usual or Fraction(1, 25))
-                last = time
+                self.tally.damaged += frame.is_corrupt
                 self.tally.frames += 1
-                yield time, frame
+                given = frame.pts if frame.pts is not None else frame.dts
+                stamp = given if given is not None else stamp + usual
+                yield stamp, frame
+
+    def _usual(self) -> int:
+        """Ticks from a frame to the next, by the header."""
+        rate = self.stream.average_rate or 25
+        return max(1, round(1 / (rate * self.tick)))
 
     def _pixel_shape(self) -> Fraction:
         """Width of a pixel over its height."""
@@ -313,29 +324,47 @@ class _Scaler:
     def __init__(self, size: tuple[int, int] | None, fit: Fit, pixel_shape: Fraction) -> None:
         self.size, self.fit, self.pixel_shape = size, fit, pixel_shape
         self.reformatter = VideoReformatter()
+        self.planned: dict[tuple[int, int, int], _Plan] = {}
 
     def __call__(self, frame: Any) -> Frames:
-        width, height, turns = _displayed(frame, self.pixel_shape)
-        out_height, out_width = self.size or (height, width)
-        if self.fit == "crop":
-            scale = max(Fraction(out_height, height), Fraction(out_width, width))
-            covered_h = max(out_height, round(height * scale))
-            covered_w = max(out_width, round(width * scale))
-        else:
-            covered_h, covered_w = out_height, out_width
-        stored_h, stored_w = (covered_w, covered_h) if turns % 2 else (covered_h, covered_w)
+        shape = (frame.width, frame.height, frame.rotation)
+        plan = self.planned.get(shape) or self.planned.setdefault(shape, self._plan(frame))
         array = self.reformatter.reformat(
             frame,
-            width=stored_w,
-            height=stored_h,
+            width=plan.width,
+            height=plan.height,
             format="rgb24",
             interpolation=_EXACT,
             dst_color_range=ColorRange.JPEG,
             threads=1,
         ).to_ndarray()
-        array = np.rot90(array, -turns)  # (covered_h, covered_w, 3)
-        top, left = (covered_h - out_height) // 2, (covered_w - out_width) // 2
-        return np.ascontiguousarray(array[top : top + out_height, left : left + out_width])
+        return np.ascontiguousarray(np.rot90(array, -plan.turns)[plan.window])
+
+    def _plan(self, frame: Any) -> _Plan:
+        """How frames of this size become output: usually the same for the whole video."""
+        width, height, turns = _displayed(frame, self.pixel_shape)
+        out_h, out_w = self.size or (height, width)
+        cover_h, cover_w = out_h, out_w
+        if self.fit == "crop":
+            scale = max(Fraction(out_h, height), Fraction(out_w, width))
+            cover_h, cover_w = max(out_h, round(height * scale)), max(out_w, round(width * scale))
+        top, left = (cover_h - out_h) // 2, (cover_w - out_w) // 2
+        return _Plan(
+            width=cover_h if turns % 2 else cover_w,
+            height=cover_w if turns % 2 else cover_h,
+            turns=turns,
+            window=(slice(top, top + out_h), slice(left, left + out_w)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """Scale to (height, width), turn clockwise by quarters, cut the window out."""
+
+    width: int
+    height: int
+    turns: int
+    window: tuple[slice, slice]
 
 
 def _displayed(frame: Any, pixel_shape: Fraction) -> tuple[int, int, int]:
