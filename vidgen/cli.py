@@ -235,6 +235,7 @@ def evaluate(
     print_evaluation(found, Console())
     if other is not None:
         print_comparison(found, other, Console())
+    click.echo(f"next: vidgen report {run}")
 
 
 @cli.command()

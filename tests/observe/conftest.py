@@ -64,6 +64,7 @@ def planted_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         name = f"samples/{step_name(step)}"
         folder.store.write(f"{name}.mp4", moving_square((250, 200, 30)))
         folder.write_json(f"{name}.json", {"videos": [{"caption": NASTY, "clip": "a.mp4"}]})
+    folder.store.write("samples/real.mp4", moving_square((90, 90, 90)))
     clips = []
     for index in range(2):
         clip = ScoredClip(

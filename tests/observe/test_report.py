@@ -33,7 +33,7 @@ def test_page_says_what_the_run_folder_holds(planted_run: RunFolder) -> None:
         "Gradient norm",
     ]
     assert [line.name for line in page.charts[0].lines] == ["train", "validation"]
-    assert [sample.step for sample in page.samples] == [600, 1200]
+    assert [s.title for s in page.samples] == ["real clips", "step 600", "step 1,200"]
     assert [[v.right for v in pair.verdicts] for pair in page.pairs] == [[True, False]] * 2
     first, second = page.score_groups
     assert first.kinds == ["generated"]
@@ -75,7 +75,7 @@ def test_videos_play(window: Browser, page: Path) -> None:
     while any(d is None for d, _, _ in window.run(state)) and time.monotonic() < deadline:
         time.sleep(0.1)
     found = window.run(state)
-    assert len(found) == 6  # two pairs and two samples
+    assert len(found) == 7  # two pairs, the real clips, samples of two steps
     assert all(error is None and width == 48 for _, width, error in found)
     assert all(duration == pytest.approx(2.0, abs=0.1) for duration, _, _ in found)
     moved = window.run("""
@@ -169,4 +169,4 @@ def test_reduced_motion_gets_controls(window: Browser, page: Path) -> None:
         "return [...document.querySelectorAll('video')].map(v => [v.paused, v.controls])"
     )
     window.prefer(prefers_reduced_motion="no-preference")
-    assert states == [[True, True]] * 6
+    assert states == [[True, True]] * 7

@@ -28,7 +28,7 @@ from vidgen.observe.report import (
     render,
 )
 from vidgen.storage.open import open_store
-from vidgen.storage.run_folder import REPORT, RunFolder
+from vidgen.storage.run_folder import REAL_SAMPLES, REPORT, RunFolder
 
 MAX_PAIRS = 12
 MAX_SAMPLES = 8
@@ -149,7 +149,7 @@ def _charts(lines: list[Line]) -> list[Chart]:
 
 
 def _samples(folder: RunFolder) -> tuple[list[Video], list[str]]:
-    """Sample grids spread evenly over training, the newest among them; and what was asked."""
+    """The real clips and grids evenly spread over training, to the newest; what was asked."""
     found = [
         (int(match.group(1)), stat.key)
         for stat in folder.store.list("samples/")
@@ -159,9 +159,9 @@ def _samples(folder: RunFolder) -> tuple[list[Video], list[str]]:
         return [], []
     count = min(MAX_SAMPLES, len(found))
     chosen = [found[round(k * (len(found) - 1) / max(1, count - 1))] for k in range(count)]
-    if count == 1:
-        chosen = found[-1:]
-    videos = [Video(data=folder.store.read(key), step=step) for step, key in chosen]
+    real = Video(data=folder.store.read(REAL_SAMPLES), title="real clips")
+    made = [Video(data=folder.store.read(key), title=f"step {step:,}") for step, key in chosen]
+    videos = [real, *made]
     try:
         asked = folder.read_json(chosen[-1][1].removesuffix(".mp4") + ".json")
     except NotFoundInStore:

@@ -15,7 +15,7 @@ from vidgen.data.video import encode_mp4
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.state import State
 from vidgen.models.base import VideoModel
-from vidgen.storage.run_folder import RunFolder, step_name
+from vidgen.storage.run_folder import REAL_SAMPLES, RunFolder, step_name
 from vidgen.types import Condition
 
 _GAP = 2  # pixels between the videos of a grid
@@ -26,6 +26,8 @@ def write_samples(
     state: State, dataset: Dataset, config: RunConfig, folder: RunFolder, ranks: Ranks
 ) -> None:
     """Write samples/step_XXXXXXXX.mp4, a grid, and .json with what was asked. Called on every rank.
+
+    The held-out clips themselves are in samples/real.mp4, in the same places.
 
     Rank 0 generates with the averaged weights; the others wait.
     """
@@ -62,6 +64,7 @@ def _write(
     state.objective.train()
     name = f"samples/{step_name(state.step)}"
     fps = frame_rate(dataset.summary, config)
+    folder.store.write(REAL_SAMPLES, encode_mp4(grid(held_out.batch.video).numpy(), fps))
     folder.store.write(f"{name}.mp4", encode_mp4(grid(videos).numpy(), fps))
     asked = [_asked(row, cond) for row in held_out.rows]
     folder.write_json(

@@ -24,10 +24,10 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
-    """An MP4 file's bytes; `step` for samples over training."""
+    """An MP4 file's bytes, and a title where the page has none for it."""
 
     data: bytes
-    step: int | None = None
+    title: str = ""
 
     @property
     def base64(self) -> str:

@@ -4,7 +4,9 @@ config.yaml                      resolved config with versions
 metrics.jsonl                    one JSON object a line; `step` and `time` (unix seconds) always
 checkpoints/step_00000500/       sharded state; COMMITTED is written last
 samples/step_00000500.mp4        grid of sample videos, .json beside it tells what was asked
+samples/real.mp4                 the held-out clips those were asked for, in the same places
 eval.json                        scores, each with its protocol
+eval/step_00000500/              clips to look at: 000_real.mp4, 000_generated.mp4, ...
 report.html                      everything on one page
 model.safetensors                exported averaged weights
 """
@@ -24,6 +26,7 @@ from vidgen.storage.open import open_store
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+REAL_SAMPLES = "samples/real.mp4"
 EVAL = "eval.json"
 REPORT = "report.html"
 EXPORT = "model.safetensors"
