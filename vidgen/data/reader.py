@@ -1,0 +1,328 @@
+"""Clips from packet indexes: fetch exactly the needed bytes, decode exactly the needed pictures.
+
+Packets go straight into a codec context: no container is opened and nothing is probed. Pictures
+that nobody asked for and nothing refers to are never decoded.
+
+Legend: T frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+from typing import Any, Literal
+
+import av
+import numpy as np
+
+from vidgen.data.bitstream import Bitstream
+from vidgen.data.demux import MAX_PIXELS, open_demuxer
+from vidgen.data.indexing import stream_packets
+from vidgen.data.packets import DISPOSABLE, HIDDEN, KEY, Codec, Packets, Source
+from vidgen.data.picture import Fit, Frames, Scaler
+from vidgen.data.plan import Rows, Run, byte_spans, rows_at_rate, rows_by_stride, runs
+from vidgen.data.ranges import RangeFile
+from vidgen.data.reasons import Reason, Rejected
+from vidgen.errors import DataError
+from vidgen.storage.base import Store
+
+_DECODERS = 4  # kept open; a decoder of 1080p holds tens of megabytes
+_BATCH = 64 * 1024**2  # bytes fetched before they are decoded
+_LONGEST = 512 * 1024**2  # bytes of one run of packets; longer groups of pictures are refused
+_LEARNED = 64  # videos whose index turned out to be wrong somewhere
+
+
+@dataclass
+class ReadStats:
+    """What reading took so far, in this process."""
+
+    clips: int = 0
+    requests: int = 0
+    fetched: int = 0  # bytes
+    decoded: int = 0  # packets that went into a decoder
+    passed_by: int = 0  # packets that did not have to
+    fetch_s: float = 0.0
+    decode_s: float = 0.0
+
+
+class _NoStart(Exception):
+    """This key packet is no place to start decoding."""
+
+
+class _Missing(Exception):
+    """Rows that did not decode, the key packet they were decoded from, and an error if any."""
+
+
+class ClipReader:
+    """Reads clips of indexed videos. Not for several threads at once; picklable.
+
+    Args:
+        store: holds the videos.
+        skip_loop_filter: "noref" leaves out the deblocking of pictures that nothing refers to,
+            "all" of every picture: faster, and the pixels differ.
+        skip_disposable: pass by pictures that nothing needs; False is for measurements.
+        max_pixels: larger frames are refused before they are allocated.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        skip_loop_filter: Literal["none", "noref", "all"] = "none",
+        skip_disposable: bool = True,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.store, self.max_pixels = store, max_pixels
+        self.skip_loop_filter, self.skip_disposable = skip_loop_filter, skip_disposable
+        self._reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "stats" and k[0] != "_"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.stats = ReadStats()
+        self._decoders: OrderedDict[Codec, tuple[Any, Bitstream]] = OrderedDict()
+        self._learned: OrderedDict[tuple[str, str], tuple[Packets, frozenset[int]]] = OrderedDict()
+
+    def read(
+        self,
+        source: Source,
+        *,
+        start_s: float,
+        frames: int,
+        stride: int | None = None,
+        fps: float | Fraction | None = None,
+        size: tuple[int, int] | None = None,
+        fit: Fit = "crop",
+    ) -> Frames:
+        """One clip as (T, H, W, 3) uint8 RGB.
+
+        Args:
+            start_s: seconds after the first picture of the video.
+            stride: take every stride-th picture, beginning with the one nearest to `start_s`.
+            fps: or take the pictures nearest to start_s, start_s + 1/fps, ...
+            size: (H, W); None keeps the displayed size.
+
+        Raises:
+            DataError: the clip reaches past the end.
+            Rejected: it cannot be decoded.
+            StorageError: it cannot be read, or has changed since it was indexed.
+        """
+        if (stride is None) == (fps is None):
+            raise ValueError("give stride or fps")
+        scaler = Scaler(size, fit, source.pixel_shape, source.turns)
+        known = (source.key, source.etag)
+        packets, no_start = self._learned.get(known, (source.packets, frozenset[int]()))
+        earlier: frozenset[int] = frozenset()  # key packets passed over to see whether that helps
+        while True:
+            seen = source if packets is source.packets else replace(source, packets=packets)
+            if stride is not None:
+                rows = rows_by_stride(seen, start_s=start_s, frames=frames, stride=stride)
+            else:
+                assert fps is not None
+                rows = rows_at_rate(seen, start_s=start_s, frames=frames, fps=fps)
+            try:
+                clip = self._decode(seen, rows, scaler, no_start | earlier)
+            except _NoStart as found:
+                no_start |= {found.args[0]}
+            except _Missing as missing:
+                gone, start, why = missing.args
+                if start > 0 and len(earlier) < (3 if why else 1):
+                    earlier |= {start}
+                elif why or len(packets.shown) == len(gone):
+                    where = self.store.where(source.key)
+                    what = f"{where}: a clip at {start_s:g} s does not decode: {why}"
+                    raise Rejected(Reason.CORRUPT, what) from None
+                else:  # packets without a picture of their own: ask for their neighbours
+                    flags = packets.flags.copy()
+                    flags[gone] |= HIDDEN
+                    packets, earlier = replace(packets, flags=flags), frozenset()
+            else:
+                self._learn(known, packets, no_start | earlier, source)
+                self.stats.clips += 1
+                return clip
+
+    def _learn(
+        self, known: tuple[str, str], packets: Packets, no_start: frozenset[int], source: Source
+    ) -> None:
+        if packets is not source.packets or no_start:
+            self._learned[known] = packets, no_start
+            self._learned.move_to_end(known)
+            if len(self._learned) > _LEARNED:
+                self._learned.popitem(last=False)
+
+    def _decode(
+        self, source: Source, rows: Rows, scaler: Scaler, no_start: frozenset[int]
+    ) -> Frames:
+        """Fetch and decode in batches of runs, so that memory stays bounded."""
+        slots: dict[int, list[int]] = {}  # row: places in the clip
+        for place, row in enumerate(rows.tolist()):
+            slots.setdefault(row, []).append(place)
+        clip = _Clip(len(rows), scaler, slots)
+        packets = source.packets
+        batch: list[Run] = []
+        held = 0
+        for run in runs(packets, rows, no_start=no_start):
+            length = sum(end - start for start, end in byte_spans(packets, [run]))
+            if length > _LONGEST:
+                raise Rejected(
+                    Reason.CORRUPT, f"{source.key}: {length} bytes between two starting points"
+                )
+            if batch and held + length > _BATCH:
+                self._decode_batch(source, batch, clip)
+                batch, held = [], 0
+            batch.append(run)
+            held += length
+        self._decode_batch(source, batch, clip)
+        return clip.frames()
+
+    def _decode_batch(self, source: Source, batch: list[Run], clip: _Clip) -> None:
+        began = time.perf_counter()
+        data = self._fetch(source, batch)
+        fetched = time.perf_counter()
+        self.stats.fetch_s += fetched - began
+        for run in batch:
+            self._decode_run(source, run, data, clip)
+        self.stats.decode_s += time.perf_counter() - fetched
+
+    def _fetch(self, source: Source, batch: list[Run]) -> Callable[[int], memoryview]:
+        """A function from row to the bytes of its packet."""
+        if not source.verbatim:
+            return self._demux(source, batch)
+        spans = byte_spans(source.packets, batch)
+        parts = []
+        for start, end in spans:
+            data = self.store.read_range(source.key, start, end - start, etag=source.etag)
+            parts.append(memoryview(data))
+            self.stats.requests += 1
+            self.stats.fetched += end - start
+        starts = [start for start, _ in spans]
+        offsets, sizes = source.packets.offset, source.packets.size
+
+        def packet(row: int) -> memoryview:
+            offset = int(offsets[row])
+            part = bisect_right(starts, offset) - 1
+            at = offset - starts[part]
+            return parts[part][at : at + int(sizes[row])]
+
+        return packet
+
+    def _demux(self, source: Source, batch: list[Run]) -> Callable[[int], memoryview]:
+        """For containers whose packets are not in the file as they are: read it from the start."""
+        wanted = {row for run in batch for row in range(run.start, run.stop)}
+        file = RangeFile(self.store, source.stat)
+        with open_demuxer(file, file.name, max_pixels=self.max_pixels) as (container, stream):
+            demuxed = enumerate(stream_packets(container, stream.index, file.name))
+            found = {
+                row: memoryview(bytes(packet))
+                for row, packet in islice(demuxed, max(wanted) + 1)
+                if row in wanted
+            }
+        self.stats.requests += file.requests
+        self.stats.fetched += file.fetched
+        return found.__getitem__
+
+    def _decode_run(
+        self, source: Source, run: Run, data: Callable[[int], memoryview], clip: _Clip
+    ) -> None:
+        context, bits = self._decoder(source.codec)
+        if run.start > 0 and not bits.can_start(data(run.start)):
+            raise _NoStart(run.start)
+        left = {row for row in clip.slots if run.start <= row < run.stop}
+        flags = source.packets.flags
+        error = ""
+        for row in [*range(run.start, run.stop), None]:
+            packet: Any = None  # at the end: hand out what is held back
+            if row is not None:
+                view = data(row)
+                listed = bool(flags[row] & DISPOSABLE)
+                if self.skip_disposable and row not in left and bits.disposable(view, listed):
+                    self.stats.passed_by += 1
+                    continue
+                packet = av.Packet(len(view))  # a copy, since decoders read past the end
+                packet.update(view)
+                packet.pts = row  # comes back with the picture
+                packet.is_keyframe = bool(flags[row] & KEY)
+                self.stats.decoded += 1
+            try:
+                for frame in context.decode(packet):
+                    if frame.pts in left and not frame.is_corrupt:
+                        clip.take(frame.pts, frame)
+                        left.discard(frame.pts)
+            except av.error.FFmpegError as failure:
+                error = error or str(failure.strerror)
+            if not left:
+                break
+        context.flush_buffers()
+        context.reorder_depth = source.codec.reorder
+        if left:
+            raise _Missing(sorted(left), run.start, error)
+
+    def _decoder(self, codec: Codec) -> tuple[Any, Bitstream]:
+        """An open decoder, reused where the parameters are the same."""
+        if codec not in self._decoders:
+            options = {"max_pixels": str(self.max_pixels)}
+            if self.skip_loop_filter != "none":
+                options["skip_loop_filter"] = self.skip_loop_filter
+            context = open_decoder(codec, options)
+            self._decoders[codec] = context, Bitstream(codec.name, codec.extradata)
+            if len(self._decoders) > _DECODERS:
+                self._decoders.popitem(last=False)
+        self._decoders.move_to_end(codec)
+        return self._decoders[codec]
+
+
+class _Clip:
+    """The frames of a clip as they come in, in decoding order."""
+
+    def __init__(self, length: int, scaler: Scaler, slots: dict[int, list[int]]) -> None:
+        self.slots = slots
+        self._length, self._scaler = length, scaler
+        self._frames: Frames | None = None
+
+    def take(self, row: int, frame: Any) -> None:
+        if self._frames is None:
+            self._frames = np.empty((self._length, *self._scaler.shape(frame), 3), dtype=np.uint8)
+        first, *others = self.slots[row]
+        self._scaler(frame, self._frames[first])
+        for place in others:
+            self._frames[place] = self._frames[first]
+
+    def frames(self) -> Frames:
+        assert self._frames is not None
+        return self._frames
+
+
+def open_decoder(codec: Codec, options: dict[str, str]) -> Any:
+    """A decoder that needs no container. Raises DataError if this FFmpeg has none."""
+    try:
+        context: Any = av.CodecContext.create(codec.decoder, "r")
+    except av.error.FFmpegError:
+        try:  # an index made by another build of FFmpeg
+            context = av.CodecContext.create(codec.name, "r")
+        except av.error.FFmpegError:
+            raise DataError(
+                f"this FFmpeg has no decoder for {codec.name}",
+                fix="Install another build of PyAV, or prepare the data set again with it.",
+            ) from None
+    context.extradata = codec.extradata or None
+    context.codec_tag = codec.tag
+    context.width, context.height = codec.width, codec.height
+    if codec.pix_fmt:
+        context.pix_fmt = codec.pix_fmt
+    context.bits_per_coded_sample = codec.bits
+    context.color_range, context.colorspace = codec.color_range, codec.colorspace
+    context.color_primaries, context.color_trc = codec.primaries, codec.transfer
+    context.reorder_depth = codec.reorder
+    context.thread_count = 1  # parallel over clips, not inside one
+    context.options = options
+    return context
