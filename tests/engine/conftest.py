@@ -7,16 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import engine.duet  # noqa: F401 - adds its row to the table of families
 import pytest
 import torch
 
-from vidgen.config.families import FAMILIES
 from vidgen.config.run import RunConfig
 from vidgen.data.manifest import DatasetSummary, Row, SourceCounts, write_dataset
 from vidgen.data.video import encode_mp4
 from vidgen.storage.local import LocalStore
-
-FAMILIES["duet"] = "engine.duet"
 
 torch.set_num_threads(1)  # two would wait for each other on a busy machine
 
