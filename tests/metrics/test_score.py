@@ -86,3 +86,4 @@ def test_interval_of_a_mean() -> None:
         (2 - 1.959964 / 3**0.5, 2 + 1.959964 / 3**0.5)
     )
     assert mean_interval([1.0]) is None
+    assert mean_interval([1.0, float("nan")]) is None

@@ -33,7 +33,11 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr with rate and time left: call it with (done, total, note)."""
+    """A progress bar on stderr with rate and time left: call it with (done, total, note).
+
+    Nothing is shown where stderr is no terminal.
+    """
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -42,7 +46,8 @@ def bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         task = progress.add_task(what, total=None, note="")
         yield lambda done, total, note: progress.update(
             task, completed=done, total=total, note=note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import isfinite, sqrt
 from statistics import fmean, stdev
 
 
@@ -24,8 +24,11 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float], z: float = 1.959964) -> tuple[float, float] | None:
-    """95 % interval of a mean by the normal approximation; None for fewer than two values."""
-    if len(values) < 2:
+    """95 % interval of a mean by the normal approximation.
+
+    None for fewer than two values, or when one is not finite.
+    """
+    if len(values) < 2 or not all(map(isfinite, values)):
         return None
     mean, half = fmean(values), z * stdev(values) / sqrt(len(values))
     return mean - half, mean + half
