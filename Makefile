@@ -7,12 +7,13 @@ DEMO ?= demo
 # One thread per core and no oversubscription when tests run side by side.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench image clean
 help:
 	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
 	@echo "make test    the tests (at most fifteen minutes on two cores)"
 	@echo "make lint    format, lint and type checks"
 	@echo "make bench   benchmarks; each prints a ratio"
+	@echo "make image   build the container image from a clean clone and train in it (docker needed)"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'vidgen needs Python 3.10 or newer, this is ' + sys.version)"
@@ -33,6 +34,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+image:
+	@tests/image/build.sh
 
 clean:
 	rm -rf $(VENV) $(DEMO)

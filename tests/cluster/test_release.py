@@ -120,7 +120,7 @@ def test_uninstall_leaves_nothing_behind(platform: Any) -> None:
 
 
 def remains(platform: Any) -> list[str]:
-    """Objects of the namespace that Kubernetes did not make, and cluster-wide ones of the release."""
+    """Objects of the namespace that Kubernetes did not make, and the release's wider ones."""
     found = []
     for resource in platform.api.resources.search():
         if not {"list", "get"} <= set(resource.verbs or ()) or "/" in resource.name:

@@ -77,4 +77,12 @@ echo "== ray job submit, Ray started the way KubeRay does"
   ray stop'
 
 echo "== what is inside"
-"${restricted[@]}" "$image" pip list --format freeze
+packages=$("${restricted[@]}" "$image" pip list --format freeze)
+echo "$packages"
+# A bill of materials, and what is known against it, where the tools are: pip install cyclonedx-bom pip-audit
+if command -v cyclonedx-py >/dev/null; then
+  cyclonedx-py requirements --output-file "${SBOM:-vidgen-image.cdx.json}" - <<<"$packages"
+fi
+if command -v pip-audit >/dev/null; then
+  pip-audit --no-deps --disable-pip --requirement <(grep -v '^\(torch\|vidgen\)==' <<<"$packages")
+fi
