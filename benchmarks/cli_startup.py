@@ -71,7 +71,7 @@ def measure(runs: int) -> dict[str, float]:
         for _ in range(runs + 1):
             for what, arguments in commands.items():
                 taken[what].append(seconds(arguments, folder))
-    found = {}
+    found: dict[str, float] = {}
     for what, times in taken.items():
         used, wall = zip(*times[1:], strict=True)  # the first round writes bytecode
         found |= {f"{what}_cpu_s": min(used), f"{what}_wall_s": min(wall)}
