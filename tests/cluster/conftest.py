@@ -81,6 +81,7 @@ def platform() -> Iterator[Platform]:
     sys.path.insert(0, str(ROOT / "helm"))
     import generate
 
+    sys.path.remove(str(ROOT / "helm"))  # the chart's folder is called vidgen too
     api = dynamic.DynamicClient(config.new_client_from_config(kubeconfig))
     namespace = f"vidgen-test-{secrets.token_hex(3)}"
     values = generate.merged(generate.preset("kind"), _images())

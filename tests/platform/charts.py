@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT / "helm"))
 
 import generate  # noqa: E402 - helm/generate.py
 
+sys.path.remove(str(ROOT / "helm"))  # the chart's folder is called vidgen too
+
 from vidgen.cloud.platform import Platform, parse_platform  # noqa: E402
 
 CHART = generate.CHART
