@@ -37,6 +37,7 @@ DOORS = {
     "av": ["vidgen.data"],
     "ray": ["vidgen.engine"],
     "torchmetrics": ["vidgen.metrics"],
+    "cv2": ["vidgen.metrics"],
     "prometheus_client": ["vidgen.observe"],
     "kubernetes": ["vidgen.cloud"],
 }

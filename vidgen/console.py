@@ -22,7 +22,7 @@ from vidgen.errors import Interrupted, VidgenError
 # Top-level modules that come with the extra; a laptop install lacks them.
 ENGINE_MODULES = {
     "torch", "ray", "av", "numpy", "pyarrow", "torchmetrics",
-    "prometheus_client", "safetensors", "jinja2", "PIL",
+    "prometheus_client", "safetensors", "jinja2", "PIL", "cv2",
 }  # fmt: skip
 
 

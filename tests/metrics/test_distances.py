@@ -1,0 +1,279 @@
+"""Distances against closed forms, other implementations and brute force."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor, nn
+
+from vidgen.errors import EvaluationError
+from vidgen.metrics.distances import (
+    InceptionScore,
+    KernelDistance,
+    inception_score,
+    kernel_distance,
+)
+from vidgen.metrics.frechet import FrechetDistance, Gaussian, extrapolated, frechet_distance
+from vidgen.metrics.neighbours import Manifolds, copies, manifolds, radii
+
+
+def random(n: int, d: int, seed: int, *, shift: float = 0.0, scale: float = 1.0) -> Tensor:
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+    mix = torch.randn(d, d, generator=torch.Generator().manual_seed(99)) / math.sqrt(d)
+    return x @ mix * scale + shift
+
+
+def by_the_paper(a: Tensor, b: Tensor) -> float:
+    """FVD as Unterthiner et al. 2018 write it, with SciPy's matrix square root."""
+    x, y = a.double().numpy(), b.double().numpy()
+    s, t = (torch.cov(torch.from_numpy(z).T).numpy() for z in (x, y))
+    root = scipy.linalg.sqrtm(s @ t)
+    mean = ((x.mean(0) - y.mean(0)) ** 2).sum()
+    return float(mean + (s + t - 2 * root.real).trace())
+
+
+class TestFrechet:
+    def test_known_gaussians(self) -> None:
+        """Diagonal covariances: sum of (m - n)^2 + (sqrt s - sqrt t)^2."""
+        s, t = torch.tensor([1.0, 4.0, 0.25]), torch.tensor([9.0, 1.0, 0.0])
+        m, n = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, 1.0, 0.0])
+        one = Gaussian.of_covariance(m, s.diag())
+        other = Gaussian.of_covariance(n, t.diag())
+        expected = ((m - n) ** 2 + (s.sqrt() - t.sqrt()) ** 2).sum().item()
+        assert frechet_distance(one, other) == pytest.approx(expected, abs=1e-6)
+
+    def test_known_rotated_gaussians(self) -> None:
+        """Commuting covariances share eigenvectors, so the closed form still holds."""
+        turn, _ = torch.linalg.qr(torch.randn(40, 40, generator=torch.Generator().manual_seed(0)))
+        s = torch.linspace(0.01, 5, 40)
+        t = torch.linspace(3, 0.02, 40)
+        one = Gaussian.of_covariance(torch.zeros(40), turn @ s.diag() @ turn.T)
+        other = Gaussian.of_covariance(torch.ones(40), turn @ t.diag() @ turn.T)
+        expected = 40 + ((s.sqrt() - t.sqrt()) ** 2).sum().item()
+        assert frechet_distance(one, other) == pytest.approx(expected, abs=1e-5)
+
+    @pytest.mark.parametrize(("n", "m"), [(300, 200), (20, 30), (20, 300)], ids=str)
+    def test_the_paper(self, n: int, m: int) -> None:
+        """Also with fewer samples than features, where SciPy's root is good to about 1e-6."""
+        a, b = random(n, 50, 1), random(m, 50, 2, shift=0.3, scale=1.5)
+        ours = frechet_distance(Gaussian.of(a), Gaussian.of(b))
+        assert ours == pytest.approx(by_the_paper(a, b), rel=1e-5)
+
+    def test_torchmetrics(self) -> None:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        class Flat(nn.Module):
+            num_features = 48
+
+            def forward(self, image: Tensor) -> Tensor:
+                return image.flatten(1).float() / 255
+
+        generator = torch.Generator().manual_seed(3)
+        real = torch.randint(0, 256, (200, 3, 4, 4), dtype=torch.uint8, generator=generator)
+        fake = torch.randint(0, 200, (150, 3, 4, 4), dtype=torch.uint8, generator=generator)
+        theirs = FrechetInceptionDistance(feature=Flat(), input_img_size=(3, 4, 4))
+        theirs.set_dtype(torch.float64)
+        theirs.update(real, real=True)
+        theirs.update(fake, real=False)
+        ours = FrechetDistance(48)
+        ours.update(Flat()(real), real=True)
+        ours.update(Flat()(fake), real=False)
+        assert ours.compute().item() == pytest.approx(theirs.compute().item(), abs=1e-4)
+
+    @pytest.mark.parametrize("n", [40, 500])
+    def test_moments_equal_features(self, n: int) -> None:
+        """What a stream keeps is enough, even far from the origin."""
+        a, b = random(n, 64, 4, shift=100.0), random(n, 64, 5, shift=101.0)
+        metric = FrechetDistance(64)
+        for part in a.split(7):
+            metric.update(part, real=True)
+        for part in b.split(11):
+            metric.update(part, real=False)
+        exact = frechet_distance(Gaussian.of(a), Gaussian.of(b))
+        assert metric.compute().item() == pytest.approx(exact, rel=1e-6)
+
+    def test_equal_sets_are_at_zero(self) -> None:
+        a = random(30, 100, 6)
+        assert frechet_distance(Gaussian.of(a), Gaussian.of(a)) == pytest.approx(0, abs=1e-9)
+
+    def test_extrapolation_removes_the_bias(self) -> None:
+        """Two samples of one Gaussian: the plain distance is far from 0, the other is not."""
+        gaps, plain = [], []
+        for seed in range(8):
+            a, b = random(120, 30, 2 * seed + 10), random(120, 30, 2 * seed + 11)
+            plain.append(frechet_distance(Gaussian.of(a), Gaussian.of(b)))
+            gaps.append(extrapolated(a, b, seed=seed))
+        assert abs(sum(gaps) / 8) < 0.15 * sum(plain) / 8
+
+    def test_too_few(self) -> None:
+        with pytest.raises(EvaluationError, match="at least 2 samples on each side, got 1"):
+            Gaussian.of(torch.zeros(1, 3))
+
+    def test_not_finite(self) -> None:
+        bad = torch.zeros(4, 3)
+        bad[2, 1] = torch.nan
+        with pytest.raises(EvaluationError, match=r"features of video 2 .* not finite"):
+            FrechetDistance(3).update(bad, real=True)
+
+
+class TestKernel:
+    def test_torchmetrics(self) -> None:
+        """One subset of all samples is the same sum."""
+        from torchmetrics.image.kid import KernelInceptionDistance
+
+        class Flat(nn.Module):
+            num_features = 48
+
+            def forward(self, image: Tensor) -> Tensor:
+                return image.flatten(1).float() / 128
+
+        generator = torch.Generator().manual_seed(3)
+        real = torch.randint(0, 256, (60, 3, 4, 4), dtype=torch.uint8, generator=generator)
+        fake = torch.randint(0, 200, (60, 3, 4, 4), dtype=torch.uint8, generator=generator)
+        theirs = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=60)
+        theirs.update(real, real=True)
+        theirs.update(fake, real=False)
+        ours = kernel_distance(Flat()(real), Flat()(fake))
+        assert ours == pytest.approx(theirs.compute()[0].item(), abs=1e-4)
+
+    def test_unbiased(self) -> None:
+        """Over many draws of one distribution the mean is zero: some are below, none is clamped."""
+        values = [
+            kernel_distance(random(20, 8, 2 * s), random(20, 8, 2 * s + 1)) for s in range(60)
+        ]
+        spread = torch.tensor(values)
+        assert spread.min() < 0
+        assert abs(spread.mean()) < 3 * spread.std() / math.sqrt(60)
+
+    def test_chunks_do_not_matter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        a, b = random(50, 8, 1), random(40, 8, 2, shift=1.0)
+        whole = kernel_distance(a, b)
+        monkeypatch.setattr("vidgen.metrics.distances._ROWS", 7)
+        assert kernel_distance(a, b) == pytest.approx(whole, rel=1e-12)
+
+
+class TestInceptionScore:
+    def test_torchmetrics(self) -> None:
+        from torchmetrics.image.inception import InceptionScore as Theirs
+
+        logits = torch.randn(64, 10, generator=torch.Generator().manual_seed(0)) * 3
+
+        class Logits(nn.Module):
+            def forward(self, image: Tensor) -> Tensor:
+                return logits[image[:, 0, 0, 0].long()]
+
+        theirs = Theirs(feature=Logits(), splits=1)
+        theirs.update(torch.arange(64, dtype=torch.uint8).view(64, 1, 1, 1).expand(64, 3, 2, 2))
+        ours = InceptionScore(10)
+        for part in logits.softmax(1).split(10):
+            ours.update(part)
+        expected = theirs.compute()[0].item()
+        assert ours.compute().item() == pytest.approx(expected, abs=1e-4)
+        assert inception_score(logits.softmax(1)) == pytest.approx(expected, abs=1e-4)
+
+    def test_extremes(self) -> None:
+        assert inception_score(torch.eye(10)) == pytest.approx(10)
+        assert inception_score(torch.full((5, 10), 0.1)) == pytest.approx(1)
+
+
+class TestManifolds:
+    def brute(self, real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
+        """Written from the definitions, one pair at a time."""
+
+        def distance(a: Tensor, b: Tensor) -> float:
+            return math.sqrt(sum((p - q) ** 2 for p, q in zip(a.tolist(), b.tolist(), strict=True)))
+
+        def radius(points: list[Tensor], i: int) -> float:
+            others = [distance(points[i], p) for j, p in enumerate(points) if j != i]
+            return sorted(others)[k - 1]
+
+        r, f = list(real), list(fake)
+        rr, fr = ([radius(s, i) for i in range(len(s))] for s in (r, f))
+        inside = [[distance(g, r[j]) <= rr[j] for j in range(len(r))] for g in f]
+        return {
+            "precision": sum(any(row) for row in inside) / len(f),
+            "recall": sum(any(distance(x, f[i]) <= fr[i] for i in range(len(f))) for x in r)
+            / len(r),
+            "density": sum(map(sum, inside)) / (k * len(f)),
+            "coverage": sum(any(row[j] for row in inside) for j in range(len(r))) / len(r),
+        }
+
+    @pytest.mark.parametrize("k", [1, 3, 5])
+    def test_brute_force_exactly(self, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("vidgen.metrics.neighbours._ROWS", 9)  # several chunks
+        generator = torch.Generator().manual_seed(k)
+        # A grid of integers: many ties, where < and <= differ.
+        real = torch.randint(0, 4, (25, 3), generator=generator).double()
+        fake = torch.randint(0, 5, (31, 3), generator=generator).double()
+        assert vars(manifolds(real, fake, k=k)) == self.brute(real, fake, k)
+
+    def test_equal_sets(self) -> None:
+        a = random(40, 5, 0)
+        found = manifolds(a, a, k=3)
+        assert found.precision == found.recall == found.coverage == 1
+
+    def test_fewer_modes_lower_recall_and_not_precision(self) -> None:
+        centres = torch.eye(8) * 10
+        real = torch.cat([c + random(20, 8, i) * 0.3 for i, c in enumerate(centres)])
+        every = torch.cat([c + random(20, 8, 50 + i) * 0.3 for i, c in enumerate(centres)])
+        two = torch.cat([c + random(80, 8, 90 + i) * 0.3 for i, c in enumerate(centres[:2])])
+        full, dropped = manifolds(real, every), manifolds(real, two)
+        assert dropped.precision > full.precision - 0.1
+        assert dropped.recall < 0.4 < 0.75 < full.recall
+        assert dropped.coverage < 0.4 < 0.75 < full.coverage
+
+    def test_radii_leave_the_point_itself_out(self) -> None:
+        line = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+        assert radii(line, 1).tolist() == [1, 1, 2, 4]
+        assert radii(torch.zeros(5, 2), 2).tolist() == [0] * 5  # duplicates are neighbours
+
+    def test_too_few(self) -> None:
+        with pytest.raises(EvaluationError, match="need 6 clips on each side, got 5"):
+            manifolds(random(5, 3, 0), random(50, 3, 1))
+
+
+class TestCopies:
+    def test_planted_copies_are_found(self) -> None:
+        train, held_out = random(300, 16, 0), random(100, 16, 1)
+        fake = torch.cat([random(90, 16, 2), train[[5, 17, 200]] + 1e-3 * random(3, 16, 3)])
+        found = copies(fake, train, held_out)
+        assert found.distance[90:].max() < found.threshold
+        assert found.nearest[90:].tolist() == [5, 17, 200]
+        assert found.share == pytest.approx(3 / 93, abs=0.06)
+        assert found.expected <= 0.06
+
+    def test_a_memorising_model_stands_out(self) -> None:
+        train, held_out = random(300, 16, 0), random(100, 16, 1)
+        assert copies(train[:60], train, held_out).share == 1
+        assert copies(random(200, 16, 4), train, held_out).share < 0.12
+
+
+class TestStreaming:
+    def test_a_bounded_sample_is_the_same_in_any_order(self) -> None:
+        features, index = random(500, 4, 0), torch.arange(500)
+        shuffled = torch.randperm(500, generator=torch.Generator().manual_seed(1))
+        results = []
+        for order, size in ((index, 500), (index, 13), (shuffled, 29)):
+            metric = KernelDistance(4, limit=50)
+            for rows in order.split(size):
+                metric.update(features[rows], index[rows], real=True)
+                metric.update(features[rows] + 1, index[rows], real=False)
+                assert sum(map(len, metric.real_features)) < 100 + size
+            results.append(metric.sample("real"))
+        assert len(results[0][0]) == 50
+        for kept, at in results[1:]:
+            assert torch.equal(kept, results[0][0])
+            assert torch.equal(at, results[0][1])
+        picked = results[0][1]
+        assert 150 < picked.double().mean() < 350  # spread over the clips, not the first ones
+
+    def test_wrong_shapes(self) -> None:
+        metric = Manifolds(4)
+        with pytest.raises(EvaluationError, match=r"shape \(3, 5\); expected \(3, 4\)"):
+            metric.update(torch.zeros(3, 5), torch.arange(3), real=True)
+        metric.update(torch.zeros(3, 4), torch.arange(3), real=True)
+        with pytest.raises(EvaluationError, match=r"needs at least 6 clips .* 3 real and 0"):
+            metric.compute()
