@@ -11,7 +11,12 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+EXACT = (
+    Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +93,13 @@ def plain_frames(path: Path, *, size: tuple[int, int] | None = None) -> list[tup
             turns = frame.rotation // 90 % 4  # counter-clockwise
             if size is not None:
                 height, width = size[::-1] if turns % 2 else size
-            shrinks = height <= frame.height and width <= frame.width
+            halved = 2 * height <= frame.height and 2 * width <= frame.width
             array = reformatter.reformat(
                 frame,
                 width=width,
                 height=height,
                 format="rgb24",
-                interpolation=(Interpolation.AREA if shrinks else Interpolation.BICUBIC) | EXACT,
+                interpolation=(Interpolation.AREA if halved else Interpolation.BICUBIC) | EXACT,
                 dst_color_range=ColorRange.JPEG,
                 threads=1,
             ).to_ndarray()

@@ -1,8 +1,7 @@
-"""Video files to frames and back. The only `import av`.
+"""Video files to frames and back.
 
 Frames are picked by time, never by counting, so variable frame rates, edit lists and wrong headers
-do not matter. Real files lie: containers and protocols are whitelisted, and size is checked before
-any frame is allocated.
+do not matter.
 
 Legend: T frames, H height, W width.
 """
@@ -19,33 +18,20 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
-from numpy.typing import NDArray
 
+from vidgen.data.demux import MAX_PIXELS, open_demuxer
+from vidgen.data.packets import displayed_size
+from vidgen.data.picture import EXACT, Fit, Frames, Scaler
 from vidgen.data.reasons import Reason, Rejected
 
 Picture = tuple[int, Any]  # time stamp in ticks of the stream, decoded frame
-Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
-Fit = Literal["crop", "stretch"]
 
-# Containers that hold their own media. Playlists and scripts (concat, hls, dash, image2) are not
-# here: they name other files to open.
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,asf,flv,mpeg,mpegts,mpegvideo,ogg,mxf,nut,ivf,gif"
-)
 _MAX_GAP_S = 60  # seconds without a frame; a longer gap is a broken clock, not a still
-# The same pixels on every CPU; without full chroma, swscale darkens RGB by two levels.
-_EXACT = (
-    Interpolation.BICUBIC
-    | Interpolation.ACCURATE_RND
-    | Interpolation.BITEXACT
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +85,8 @@ class Video:
             raise Rejected(Reason.CORRUPT, f"{self.name}: no frame can be decoded")
         self._pictures = chain([first], self._pictures)
         frame = first[1]
-        width, height, turns = _displayed(frame, self._pixel_shape())
+        turns = int(round(-frame.rotation / 90) % 4)
+        height, width = displayed_size(frame.height, frame.width, self._pixel_shape(), turns)
         duration = self.stream.duration and self.stream.duration * self.stream.time_base
         duration = duration or Fraction(self.container.duration or 0, av.time_base)
         return VideoInfo(
@@ -124,7 +111,7 @@ class Video:
 
         Raises Rejected (corrupt) if no frame can be decoded or the clock is broken.
         """
-        scaler = _Scaler(size, fit, self._pixel_shape())
+        scaler = Scaler(size, fit, self._pixel_shape())
         step = 1 / Fraction(fps).limit_denominator(100_000)
         # Times are whole numbers of `unit` seconds: exact, and far cheaper than fractions.
         unit = Fraction(1, math.lcm(self.tick.denominator, 2 * step.denominator))
@@ -199,7 +186,7 @@ class Video:
 
 @contextmanager
 def open_video(
-    source: Path | bytes, *, name: str | None = None, max_pixels: int = 8192 * 4320
+    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> Iterator[Video]:
     """Open a regular file, or a file's bytes, as a video.
 
@@ -214,32 +201,7 @@ def open_video(
         if not source:
             raise Rejected(Reason.EMPTY_FILE, f"{shown} has no bytes")
         opened = io.BytesIO(source)
-    options = {
-        "format_whitelist": _FORMATS,
-        "protocol_whitelist": "file",
-        "max_pixels": str(max_pixels),
-    }
-    try:
-        container = av.open(opened, "r", options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as error:
-        # FFmpeg gives the same few codes for text, playlists and cut-off headers.
-        raise Rejected(Reason.NOT_VIDEO, f"{shown}: {_message(error)}") from None
-    with container:
-        covers = av.stream.Disposition.attached_pic
-        streams = [s for s in container.streams.video if not s.disposition & covers]
-        stream = container.streams.best("video")
-        if stream not in streams:
-            stream = streams[0] if streams else None
-        if stream is None:
-            raise Rejected(Reason.NOT_VIDEO, f"{shown}: no video stream")
-        context = stream.codec_context
-        if context is None:
-            raise Rejected(Reason.NOT_VIDEO, f"{shown}: no decoder for its video stream")
-        if context.width * context.height > max_pixels:
-            size = f"{context.width}x{context.height}"
-            raise Rejected(Reason.TOO_MANY_PIXELS, f"{shown}: {size} is over {max_pixels} pixels")
-        context.thread_count = 1  # parallel over files, not inside one
-        context.options = {"max_pixels": str(max_pixels)}  # frames may be larger than the header
+    with open_demuxer(opened, shown, max_pixels=max_pixels) as (container, stream):
         yield Video(container=container, stream=stream, name=shown)
 
 
@@ -299,7 +261,7 @@ def encode_mp4(
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
-                interpolation=_EXACT,
+                interpolation=Interpolation.BICUBIC | EXACT,
                 threads=1,
             )
             frame.pts, frame.time_base = index, 1 / rate
@@ -318,66 +280,6 @@ def write_mp4(
     LocalStore(path.parent).write(path.name, data)
 
 
-class _Scaler:
-    """Decoded frame to upright RGB array of one size; the swscale context is reused."""
-
-    def __init__(self, size: tuple[int, int] | None, fit: Fit, pixel_shape: Fraction) -> None:
-        self.size, self.fit, self.pixel_shape = size, fit, pixel_shape
-        self.reformatter = VideoReformatter()
-        self.planned: dict[tuple[int, int, int], _Plan] = {}
-
-    def __call__(self, frame: Any) -> Frames:
-        shape = (frame.width, frame.height, frame.rotation)
-        plan = self.planned.get(shape) or self.planned.setdefault(shape, self._plan(frame))
-        array = self.reformatter.reformat(
-            frame,
-            width=plan.width,
-            height=plan.height,
-            format="rgb24",
-            interpolation=_EXACT,
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
-        ).to_ndarray()
-        return np.ascontiguousarray(np.rot90(array, -plan.turns)[plan.window])
-
-    def _plan(self, frame: Any) -> _Plan:
-        """How frames of this size become output: usually the same for the whole video."""
-        width, height, turns = _displayed(frame, self.pixel_shape)
-        out_h, out_w = self.size or (height, width)
-        cover_h, cover_w = out_h, out_w
-        if self.fit == "crop":
-            scale = max(Fraction(out_h, height), Fraction(out_w, width))
-            cover_h, cover_w = max(out_h, round(height * scale)), max(out_w, round(width * scale))
-        top, left = (cover_h - out_h) // 2, (cover_w - out_w) // 2
-        return _Plan(
-            width=cover_h if turns % 2 else cover_w,
-            height=cover_w if turns % 2 else cover_h,
-            turns=turns,
-            window=(slice(top, top + out_h), slice(left, left + out_w)),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """Scale to (height, width), turn clockwise by quarters, cut the window out."""
-
-    width: int
-    height: int
-    turns: int
-    window: tuple[slice, slice]
-
-
-def _displayed(frame: Any, pixel_shape: Fraction) -> tuple[int, int, int]:
-    """(width, height) as displayed, and how many quarter turns clockwise lead there."""
-    turns = round(-frame.rotation / 90) % 4
-    width, height = frame.width, frame.height
-    if pixel_shape > 1:
-        width = max(1, round(width * pixel_shape))
-    elif pixel_shape < 1:
-        height = max(1, round(height / pixel_shape))
-    return (height, width, turns) if turns % 2 else (width, height, turns)
-
-
 def _check_regular(path: Path, shown: str) -> None:
     """Refuse what would hang or run away when opened."""
     try:
@@ -391,7 +293,3 @@ def _check_regular(path: Path, shown: str) -> None:
         raise Rejected(Reason.EMPTY_FILE, f"{shown} has no bytes")
     if not os.access(path, os.R_OK):
         raise Rejected(Reason.UNREADABLE, f"{shown}: permission denied")
-
-
-def _message(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

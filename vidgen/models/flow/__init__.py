@@ -1,0 +1,1 @@
+"""Flow-matching diffusion transformer on pixels."""

@@ -1,0 +1,194 @@
+"""The transformer of the flow family: noisy video and its noise level in, estimate out.
+
+B batch, C channels, T frames, H height, W width, P past frames, D token width;
+N = (T/a)(H/b)(W/c) tokens of patches (a, b, c), S = (H/b)(W/c) of them at one time, K text tokens.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidgen.models.base import VideoSpec
+from vidgen.models.flow.config import Config
+from vidgen.nn.attention import Attention, rope_angles
+from vidgen.nn.conditions import LabelEmbedding, TextEncoder, TimeEmbedding
+from vidgen.types import Condition
+
+
+def patchify(video: Tensor, patch: tuple[int, int, int]) -> Tensor:
+    """(B, C, T, H, W) to one row of pixels per patch, (B, N, C*a*b*c)."""
+    channels = video.shape[1]
+    (a, b, c), (t, h, w) = patch, _grid(video.shape[2:], patch)
+    video = video.reshape(-1, channels, t, a, h, b, w, c).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    return video.reshape(-1, t * h * w, channels * a * b * c)
+
+
+def unpatchify(x: Tensor, shape: tuple[int, int, int, int], patch: tuple[int, int, int]) -> Tensor:
+    """The inverse of `patchify`, to (B, *shape) with shape (C, T, H, W)."""
+    (a, b, c), (t, h, w) = patch, _grid(shape[1:], patch)
+    x = x.reshape(-1, t, h, w, shape[0], a, b, c).permute(0, 4, 1, 5, 2, 6, 3, 7)
+    return x.reshape(-1, *shape)
+
+
+class FlowTransformer(nn.Module):
+    """DiT (arXiv:2212.09748) over patches in space and time.
+
+    What holds for the whole clip (noise level, caption, label) scales and shifts every block; the
+    caption's words stand in front of the tokens; pictures are added to tokens where they belong.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: Config, spec: VideoSpec) -> None:
+        super().__init__()
+        self.patch, self.shape = config.patch, (spec.channels, spec.frames, spec.height, spec.width)
+        grid = _grid(self.shape[1:], config.patch)
+        width, pixels = config.width, math.prod(config.patch)
+        flat = pixels // config.patch[0]  # pixels of a patch in one frame
+
+        self.embed = nn.Linear(spec.channels * pixels, width)
+        # As loud as the patches are, or tokens of noise would hardly know where they are.
+        self.position = nn.Parameter(0.5 * torch.randn(math.prod(grid), width))
+        self.time = TimeEmbedding(width)
+        self.text = self.label = self.image = self.sketch = self.past = None
+        if "text" in config.conditions:
+            self.text = TextEncoder(width=config.text_width, tokens=config.text_tokens, out=width)
+        if "label" in config.conditions:
+            self.label = LabelEmbedding(spec.classes, width)
+        if "image" in config.conditions:
+            self.image = nn.Linear(spec.channels * flat, width)
+        if "sketch" in config.conditions:
+            self.sketch = nn.Linear(pixels, width)
+        if "past" in config.conditions:
+            self.past = nn.Linear(spec.channels * config.past_frames * flat, width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.modulation = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, spec.channels * pixels)
+
+        # Words have no place in the video: they are not rotated.
+        words = config.text_tokens if self.text is not None else 0
+        angles = F.pad(rope_angles(grid, width // config.heads), (0, 0, words, 0))  # (K+N, D/H/2)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+        # Every block starts as the identity and the estimate at zero: training starts calmly.
+        layers = [self.modulation, self.out]
+        layers += [m.modulation for m in self.blocks if isinstance(m, Block)]
+        for layer in layers:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, video: Tensor, t: Tensor, cond: Condition, keep: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """Estimate from noisy video.
+
+        Args:
+            video: (B, C, T, H, W).
+            t: (B,) in [0, 1], the share of signal in it.
+            cond: fields that are absent count as dropped.
+            keep: by field name, (B,) bool; False drops the field of that sample.
+
+        Returns:
+            (B, C, T, H, W).
+        """
+        cond = _dropped(cond, keep or {})
+        x = self.embed(patchify(video, self.patch)) + self.position  # (B, N, D)
+        x = x + self._pictures(cond, keep or {})
+        c = _even(self.time(t))  # (B, D)
+        words = x[:, :0]
+        if self.text is not None:
+            text = (
+                cond.text
+                if cond.text is not None
+                else torch.zeros_like(t, dtype=torch.int64)[:, None]
+            )
+            words, sentence = self.text(text)  # (B, K, D), (B, D)
+            c = c + _even(sentence)
+        if self.label is not None and cond.label is not None:
+            c = c + _even(self.label(cond.label))
+        c = F.silu(c)
+
+        x = torch.cat([words, x], dim=1)  # (B, K+N, D)
+        for block in self.blocks:
+            x = block(x, c, self.cos, self.sin)
+        x = x[:, words.shape[1] :]  # (B, N, D)
+        scale, shift = modulation(self.modulation, c, 2)
+        x = self.out(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)  # (B, N, C*a*b*c)
+        return unpatchify(x, self.shape, self.patch).float()
+
+    def _pictures(self, cond: Condition, keep: dict[str, Tensor]) -> Tensor | float:
+        """What the pictures among the conditions add to the tokens, (B, N, D)."""
+        one = (1, *self.patch[1:])  # a patch in one frame
+        times = self.shape[1] // self.patch[0]
+        total: Tensor | float = 0.0
+        if self.image is not None and cond.image is not None:
+            rows = patchify(cond.image[:, :, None], one)  # (B, S, C*b*c)
+            total = total + _kept(self.image(rows), keep.get("image")).repeat(1, times, 1)
+        if self.past is not None and cond.past is not None:
+            rows = patchify(cond.past.flatten(1, 2)[:, :, None], one)  # (B, S, C*P*b*c)
+            total = total + _kept(self.past(rows), keep.get("past")).repeat(1, times, 1)
+        if self.sketch is not None and cond.sketch is not None:
+            rows = patchify(cond.sketch, self.patch)  # (B, N, a*b*c)
+            total = total + _kept(self.sketch(rows), keep.get("sketch"))
+        return total
+
+
+class Block(nn.Module):
+    """Attention and MLP; the clip's vector gives scale, shift and gate of both (adaLN-zero)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width, inner = config.width, round(config.mlp_ratio * config.width)
+        self.modulation = nn.Linear(width, 6 * width)
+        self.attention = Attention(width, config.heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, inner),
+            nn.GELU(approximate="tanh"),
+            nn.Dropout(config.dropout),
+            nn.Linear(inner, width),
+        )
+
+    def forward(self, x: Tensor, c: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """(B, K+N, D) to (B, K+N, D), given the clip's vector c, (B, D)."""
+        scale1, shift1, gate1, scale2, shift2, gate2 = modulation(self.modulation, c, 6)
+        y = F.layer_norm(x, x.shape[-1:]) * (1 + scale1) + shift1
+        x = x + gate1 * self.attention(y, cos, sin)
+        y = F.layer_norm(x, x.shape[-1:]) * (1 + scale2) + shift2
+        out: Tensor = x + gate2 * self.mlp(y)
+        return out
+
+
+def modulation(layer: nn.Linear, c: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """`parts` tensors (B, 1, D) from the clip's vector, in fp32 whatever autocast says."""
+    with torch.autocast(c.device.type, enabled=False):
+        return F.linear(c.float(), layer.weight, layer.bias)[:, None].chunk(parts, dim=-1)
+
+
+def _grid(sizes: tuple[int, ...], patch: tuple[int, int, int]) -> tuple[int, int, int]:
+    t, h, w = (size // part for size, part in zip(sizes, patch, strict=True))
+    return t, h, w
+
+
+def _dropped(cond: Condition, keep: dict[str, Tensor]) -> Condition:
+    """Dropped texts and labels, written as absent ones; pictures are dropped once encoded."""
+    text, label = cond.text, cond.label
+    if text is not None and "text" in keep:
+        text = text * keep["text"][:, None]
+    if label is not None and "label" in keep:
+        label = torch.where(keep["label"], label, -1)
+    return Condition(text=text, label=label, image=cond.image, sketch=cond.sketch, past=cond.past)
+
+
+def _even(x: Tensor) -> Tensor:
+    """Vectors of one length, so that noise level, caption and label speak equally loud at first."""
+    return F.rms_norm(x, x.shape[-1:])
+
+
+def _kept(x: Tensor, keep: Tensor | None) -> Tensor:
+    return x if keep is None else x * keep[:, None, None]

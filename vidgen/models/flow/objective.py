@@ -1,0 +1,115 @@
+"""The flow family's Objective: see the video, or its velocity, through noise.
+
+B batch, C channels, T frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from vidgen.config.base import FamilyConfig
+from vidgen.errors import ModelError
+from vidgen.models.base import Objective, VideoSpec
+from vidgen.models.flow.config import Config
+from vidgen.models.flow.model import FlowModel
+from vidgen.models.flow.sampler import shifted
+from vidgen.types import Batch, Losses
+
+_VALIDATION_TIMES = 10
+
+
+def build(config: FamilyConfig, spec: VideoSpec) -> FlowObjective:
+    """The untrained objective for videos of `spec`. Raises ModelError if they do not fit."""
+    config = cast(Config, config)
+    if "label" in config.conditions and not spec.classes:
+        raise ModelError(
+            "the model is conditioned on 'label', but the data has no labels",
+            fix="Give a data set with a label column, or take 'label' out of model.conditions.",
+        )
+    return FlowObjective(config, spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What chance decides about a batch.
+
+    Attributes:
+        t: (B,), the share of signal.
+        noise: (B, C, T, H, W), normal.
+        keep: by condition, (B,) bool; False hides it.
+    """
+
+    t: Tensor
+    noise: Tensor
+    keep: dict[str, Tensor]
+
+
+class FlowObjective(Objective):
+    """Mean squared error of the velocity, video - noise, from which sampling is made."""
+
+    model: FlowModel
+
+    def __init__(self, config: Config, spec: VideoSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.model = FlowModel(config, spec)
+
+    def loss(self, turn: str, batch: Batch, step: int) -> Losses:
+        """The one turn is 'model'; `step` does not matter."""
+        draws = self.draw(batch)
+        velocity, video = self._errors(batch, draws.t, draws.noise, draws.keep)
+        total = velocity.mean()
+        return Losses(total=total, parts={"video": video.mean().detach()})
+
+    def validation_loss(self, batch: Batch) -> Losses:
+        """Mean over ten fixed times with all conditions shown: falls as samples get better."""
+        spread = (torch.arange(_VALIDATION_TIMES) + 0.5) / _VALIDATION_TIMES
+        noise = self.draw(batch).noise
+        errors = [
+            self._errors(batch, t.repeat(len(batch)).to(noise.device), noise, {})
+            for t in shifted(spread, self.config.shift)
+        ]
+        velocity = torch.stack([each[0] for each in errors]).mean(0)  # (B,)
+        video = torch.stack([each[1] for each in errors]).mean(0)
+        return Losses(total=velocity, parts={"video": video})
+
+    def draw(self, batch: Batch) -> Draws:
+        """Times, noise and hidden conditions, each sample's from its own seed alone.
+
+        Times are logit-normal with an even part, shifted (arXiv:2403.03206).
+        """
+        config, names = self.config, sorted(self.model.conditions)
+        normal, uniform, noise = [], [], []
+        for seed in batch.seed.tolist():
+            stream = torch.Generator().manual_seed(seed)
+            normal.append(torch.randn(1, generator=stream))
+            uniform.append(torch.rand(3 + len(names), generator=stream))
+            noise.append(torch.randn(batch.video.shape[1:], generator=stream))
+        z, u = torch.cat(normal), torch.stack(uniform)  # (B,), (B, 3 + conditions)
+        middle = shifted(torch.sigmoid(z), config.shift)
+        t = torch.where(u[:, 0] < config.uniform_share, u[:, 1], middle)
+        shown = u[:, 2] >= config.condition_dropout
+        # With one condition, hiding all of them and hiding it is the same thing.
+        alone = config.condition_dropout if len(names) > 1 else 0.0
+        device = batch.video.device
+        keep = {name: (shown & (u[:, 3 + i] >= alone)).to(device) for i, name in enumerate(names)}
+        return Draws(t=t.to(device), noise=torch.stack(noise).to(device), keep=keep)
+
+    def _errors(
+        self, batch: Batch, t: Tensor, noise: Tensor, keep: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Squared errors of the velocity and of the video, means over each sample, (B,).
+
+        An error of the video is one of the velocity over the share of noise. Near t = 1 that would
+        drown all the rest, so the share counts as at least `least_noise` (as in arXiv:2511.13720).
+        """
+        share = t[:, None, None, None, None]
+        noisy = share * batch.video + (1 - share) * noise
+        cond = batch.cond.only(*self.model.conditions)
+        seen = self.model.estimate(noisy, t, cond, keep)
+        video = (seen - batch.video).square().flatten(1).mean(1)
+        return video / (1 - t).clamp_min(self.config.least_noise).square(), video
