@@ -29,6 +29,17 @@ from vidgen.data.packets import displayed_size
 from vidgen.data.picture import EXACT, Fit, Frames, Scaler
 from vidgen.data.reasons import Reason, Rejected
 
+__all__ = [
+    "Frames",
+    "Video",
+    "VideoInfo",
+    "decode",
+    "encode_mp4",
+    "open_video",
+    "probe",
+    "write_mp4",
+]
+
 Picture = tuple[int, Any]  # time stamp in ticks of the stream, decoded frame
 
 _MAX_GAP_S = 60  # seconds without a frame; a longer gap is a broken clock, not a still
