@@ -32,7 +32,7 @@ def status(code: int, reason: str, message: str, **details: str) -> Obj:
 
 
 class FakeKubernetes:
-    """One cluster. Objects live in `objects[(plural, namespace, name)]`."""
+    """One cluster. Objects live in `objects[(plural, namespace, name)]`, cluster-wide ones too."""
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PLATFORM, Cli
+from cloud_setup import PLATFORM, Cli
 from crd_schemas import problems
 from fake_kubernetes import FakeKubernetes, status
 from fake_operator import TOKEN, FakeOperator

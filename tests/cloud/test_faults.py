@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from cloud_setup import Cli
 from fake_kubernetes import FakeKubernetes, status
 from replay import HERE, need_recordings, play
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Cli
+from cloud_setup import Cli
 from fake_kubernetes import FakeKubernetes
 from replay import need_recordings, play, recordings, steps
 

@@ -1,0 +1,54 @@
+"""What the tests of this folder share: a platform, and the result of a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PLATFORM = """
+version: 0.1.0
+image: registry.example.com/vidgen:0.1.0
+serviceAccount: vidgen-run
+objectStore:
+  url: s3://clips/team
+  endpointUrl: http://s3.example.com:9000
+  region: us-east-1
+  secretName: vidgen-s3
+pools:
+  a100:
+    gpu: A100 40 GB
+    gpusPerNode: 8
+    gpuMemory: 40Gi
+    maxNodes: 4
+    precision: bf16
+    pricePerHour: 32.77
+    shm: 8Gi
+    nodeSelector: {node.kubernetes.io/instance-type: p4d.24xlarge}
+    tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]
+    resources: {requests: {cpu: "11", memory: 120Gi}, limits: {memory: 120Gi}}
+  v100-spot:
+    gpu: V100 16 GB
+    gpusPerNode: 4
+    spot: true
+    image: registry.example.com/vidgen:0.1.0-v100
+    precision: fp16
+    gracePeriodSeconds: 15
+    drainSeconds: 10
+    maxNodes: 2
+    resources: {requests: {cpu: "4", memory: 30Gi}, limits: {memory: 30Gi}}
+  cpu:
+    maxNodes: 4
+    resources: {requests: {cpu: 500m, memory: 1Gi}, limits: {memory: 2Gi}}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Result]

@@ -1,0 +1,292 @@
+"""doctor and pools: each thing that can be wrong is found, and its fix is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cloud_setup import PLATFORM, Cli
+from crd_schemas import FOLDER
+from fake_kubernetes import FakeKubernetes, status
+from fake_operator import FakeOperator
+
+import vidgen.cloud.commands.doctor
+from vidgen.cloud.probe import main as probe
+
+Obj = dict[str, Any]
+A100 = {"node.kubernetes.io/instance-type": "p4d.24xlarge", "kubernetes.io/arch": "amd64"}
+TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+
+
+def node(name: str, labels: dict[str, str], gpus: int, *taints: Obj) -> Obj:
+    amount = {"nvidia.com/gpu": str(gpus)} if gpus else {"cpu": "8"}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"taints": list(taints)},
+        "status": {"capacity": amount, "allocatable": amount},
+    }
+
+
+def pod(name: str, run: str, gpus: int, on: str = "", selector: Obj | None = None) -> Obj:
+    labels = {"vidgen.dev/run": run} if run else {}
+    container = {"name": "c", "resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
+    spec = {"containers": [container], "nodeSelector": selector or {}, "nodeName": on}
+    return {"metadata": {"name": name, "labels": labels}, "spec": spec, "status": {}}
+
+
+@pytest.fixture
+def healthy(cluster: FakeKubernetes, s3_bucket: str) -> FakeKubernetes:
+    """A cluster on which the doctor finds nothing, the object store on the S3 server."""
+    set_platform(cluster, "s3://clips/team", f"{s3_bucket}/team")
+    cluster.groups |= {"apps", "monitoring.coreos.com"}
+    image = "quay.io/kuberay/operator:v1.7.0"
+    deployment = {
+        "metadata": {"name": "kuberay", "labels": {"app.kubernetes.io/name": "kuberay-operator"}},
+        "spec": {"template": {"spec": {"containers": [{"image": image}]}}},
+    }
+    cluster.put("deployments", deployment)
+    crd = {
+        "metadata": {"name": "rayjobs.ray.io"},
+        "spec": {"versions": [{"name": "v1", "schema": "authOptions preRunningDeadlineSeconds"}]},
+    }
+    cluster.put("customresourcedefinitions", crd)
+    cluster.put("nodes", node("n1", A100, 8, TAINT))
+    cluster.put("nodes", node("n2", {"kubernetes.io/arch": "amd64"}, 0))
+    return cluster
+
+
+def set_platform(cluster: FakeKubernetes, old: str, new: str) -> None:
+    data = cluster.get("configmaps", "vidgen-platform")["data"]
+    assert old in data["platform.yaml"]
+    data["platform.yaml"] = data["platform.yaml"].replace(old, new)
+
+
+def findings(cli: Cli, *arguments: str) -> tuple[int, dict[str, Obj]]:
+    result = cli("doctor", "--json", *(arguments or ("--quick",)))
+    return result.code, {f"{f['level']} {f['check']}": f for f in json.loads(result.out)}
+
+
+def test_nothing_wrong(cli: Cli, healthy: FakeKubernetes) -> None:
+    code, found = findings(cli)
+    assert code == 0
+    assert not [key for key in found if key.startswith("failure")]
+    assert {
+        "ok cluster",
+        "ok permissions",
+        "ok KubeRay operator",
+        "ok KubeRay CRD",
+        "ok pool a100",
+    } <= (found.keys())
+    assert "ok object store from here" in found
+    shown = cli("doctor", "--quick").out
+    assert "ok    pool a100: 1 of 4 nodes, 8 GPUs" in shown
+
+
+def no_right(cluster: FakeKubernetes) -> None:
+    cluster.allowed = lambda asked: (asked["resource"], asked["verb"]) != ("rayjobs", "create")
+
+
+def old_operator(cluster: FakeKubernetes) -> None:
+    spec = cluster.get("deployments", "kuberay")["spec"]["template"]["spec"]
+    spec["containers"][0]["image"] = "quay.io/kuberay/operator:v1.5.1"
+
+
+def old_crd(cluster: FakeKubernetes) -> None:
+    crd = cluster.get("customresourcedefinitions", "rayjobs.ray.io")
+    crd["spec"]["versions"][0]["schema"] = "entrypoint"
+
+
+def no_queue(cluster: FakeKubernetes) -> None:
+    set_platform(cluster, "serviceAccount:", "queue: gpus\nserviceAccount:")
+
+
+def strange_taint(cluster: FakeKubernetes) -> None:
+    cluster.put(
+        "nodes", node("n3", A100, 8, {"key": "sku", "value": "gpu", "effect": "NoSchedule"})
+    )
+
+
+def arm(cluster: FakeKubernetes) -> None:
+    cluster.put("nodes", node("n4", {**A100, "kubernetes.io/arch": "arm64"}, 8, TAINT))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check", "text", "fix"),
+    [
+        (no_right, "permissions", "create rayjobs", "submitter role"),
+        (lambda c: c.groups.discard("ray.io"), "KubeRay", "knows nothing of ray.io", "KubeRay 1.7"),
+        (old_operator, "KubeRay operator", "version 1.5.1", "helm upgrade kuberay"),
+        (old_crd, "KubeRay CRD", "authOptions", "--server-side"),
+        (
+            lambda c: c.remove("configmaps", "vidgen-platform"),
+            "platform", "has no vidgen platform", "helm install",
+        ),
+        (no_queue, "queue", "LocalQueue 'gpus' is not in namespace team", "localqueues"),
+        (strange_taint, "pool a100", "do not tolerate sku=gpu:NoSchedule", "tolerations"),
+        (arm, "image", "arm64", "Build"),
+        (
+            lambda c: set_platform(c, "    image: registry.example.com/vidgen:0.1.0-v100\n", ""),
+            "pool v100-spot", "sm_70", "V100 build",
+        ),
+        (
+            lambda c: set_platform(c, "precision: fp16", "precision: bf16"),
+            "pool v100-spot", "no bf16", "fp16",
+        ),
+        (
+            lambda c: set_platform(c, "drainSeconds: 10", "drainSeconds: 20"),
+            "platform", "must exceed drainSeconds", "helm upgrade",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_a_failure_with_its_fix(
+    cli: Cli,
+    healthy: FakeKubernetes,
+    break_it: Callable[[FakeKubernetes], None],
+    check: str,
+    text: str,
+    fix: str,
+) -> None:
+    break_it(healthy)
+    code, found = findings(cli)
+    assert code == 1
+    assert text in found[f"failure {check}"]["text"]
+    assert fix in found[f"failure {check}"]["fix"]
+    assert set(healthy.did("POST")) == {"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check"),
+    [
+        (lambda c: c.groups.discard("monitoring.coreos.com"), "Prometheus"),
+        (lambda c: set_platform(c, "version: 0.1.0", "version: 0.7.0"), "platform"),
+        (
+            lambda c: set_platform(c, "image: registry.example.com/vidgen:0.1.0\n", "image: a/b\n"),
+            "image",
+        ),
+        (lambda c: set_platform(c, "pools:", "auth: {mode: disabled}\npools:"), "dashboard"),
+        (lambda c: c.remove("nodes", "n1"), "pool a100"),
+    ],
+)
+def test_what_may_be_meant_is_a_warning(
+    cli: Cli, healthy: FakeKubernetes, break_it: Callable[[FakeKubernetes], None], check: str
+) -> None:
+    break_it(healthy)
+    code, found = findings(cli)
+    assert code == 0
+    assert found[f"warning {check}"]["fix"]
+
+
+def test_a_user_who_may_do_little_still_gets_answers(cli: Cli, healthy: FakeKubernetes) -> None:
+    answer = status(403, "Forbidden", "forbidden")
+    hidden = ("nodes", "deployments", "customresourcedefinitions")
+    healthy.fault = lambda m, path: (403, answer) if any(h in path for h in hidden) else None
+    code, found = findings(cli)
+    assert code == 0
+    assert {"warning KubeRay operator", "warning KubeRay CRD", "warning pools"} <= found.keys()
+
+
+def test_no_cluster_is_one_failure(cli: Cli, healthy: FakeKubernetes) -> None:
+    healthy.fault = lambda method, path: (401, status(401, "Unauthorized", "Unauthorized"))
+    code, found = findings(cli)
+    assert (code, list(found)) == (1, ["failure cluster"])
+
+
+def test_the_crd_check_accepts_the_real_crd(cli: Cli, healthy: FakeKubernetes) -> None:
+    import yaml
+
+    file = FOLDER / "ray.io_rayjobs.yaml"
+    if not file.is_file():
+        pytest.skip(f"no CRDs in {FOLDER}; set VIDGEN_TEST_CRDS")
+    crd = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    healthy.put("customresourcedefinitions", crd)
+    assert "ok KubeRay CRD" in findings(cli)[1]
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_pod_tries_the_object_store_and_is_removed(
+    cli: Cli,
+    healthy: FakeKubernetes,
+    s3_bucket: str,
+    reachable: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The probe's own code runs here, as it would on the head; the operator is played."""
+    operator = FakeOperator(healthy)
+    probe(f"{s3_bucket}/team" if reachable else "s3://no-such-bucket-here/team")
+    operator.output = "Running entrypoint\n" + capsys.readouterr().out
+
+    def life() -> None:
+        while not healthy.names("rayjobs"):
+            time.sleep(0.02)
+        (name,) = healthy.names("rayjobs")
+        operator.run(name)
+        operator._status(name, jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
+
+    threading.Thread(target=life, daemon=True).start()
+    code, found = findings(cli, "--platform", "")
+    operator.close()
+    assert healthy.names("rayjobs") == []
+    if reachable:
+        assert "written, read and deleted" in found["ok object store from a pod"]["text"]
+        assert "ok /dev/shm from a pod" in found or "failure /dev/shm from a pod" in found
+    else:
+        assert code == 1
+        assert "objectStore" in found["failure object store from a pod"]["fix"]
+
+
+def test_a_probe_that_never_starts_says_why_and_is_removed(
+    cli: Cli, healthy: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vidgen.cloud.commands.doctor, "_PROBE_S", 0)
+    code, found = findings(cli, "--platform", "")
+    assert code == 1
+    assert "KubeRay has not looked at it yet" in found["failure probe"]["text"]
+    assert healthy.names("rayjobs") == []
+
+
+# -- pools ---------------------------------------------------------------------------------------
+
+
+def test_pools_count_free_used_and_waited_for(cli: Cli, healthy: FakeKubernetes) -> None:
+    selector = {"node.kubernetes.io/instance-type": "p4d.24xlarge"}
+    healthy.put("nodes", node("n5", A100, 8, TAINT))
+    healthy.put("pods", pod("p1", "run-a", 8, on="n1"))
+    healthy.put("pods", pod("p2", "", 2, on="n5"))
+    healthy.put("pods", pod("p3", "run-b", 8, selector=selector))
+    healthy.put("pods", {**pod("p4", "run-c", 8, on="n5"), "status": {"phase": "Succeeded"}})
+    rows = {row["pool"]: row for row in json.loads(cli("pools", "--json").out)}
+    a100 = rows["a100"]
+    assert (a100["nodes"], a100["free"], a100["used"], a100["pending"]) == (2, 6, 10, 8)
+    assert a100["runs"] == {"run-a": 8, "": 2, "run-b": 8}
+    assert a100["may_grow"] == 16
+    assert rows["v100-spot"]["nodes"] == 0
+    shown = cli("pools").out
+    assert "a100 (A100 40 GB), 32.77 USD a node-hour" in shown
+    assert "GPUs: 6 free, 10 used, 8 waited for, 16 more can be added" in shown
+    assert "(not a vidgen run)" in shown
+
+
+def test_pools_without_the_right_to_see_nodes(cli: Cli, healthy: FakeKubernetes) -> None:
+    answer = status(403, "Forbidden", "nodes is forbidden")
+    healthy.fault = lambda method, path: (403, answer) if path.endswith("/nodes") else None
+    result = cli("pools")
+    assert result.code == 0
+    assert "GPUs cannot be counted" in result.err
+    assert "? free" in result.out
+
+
+def test_a_platform_file_needs_no_cluster(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text(PLATFORM)
+    (tmp_path / "run.yaml").write_text(
+        "name: a\ndata: {synthetic: {}}\nmodel: {family: flow, conditions: [text]}\n"
+    )
+    arguments = ["--pool", "a100", "--platform", str(file), "--dry-run"]
+    result = cli("--context", "no-such-context", "submit", str(tmp_path / "run.yaml"), *arguments)
+    assert result.code == 0
+    assert "8 on 1 pod, 8 GPUs each" in result.out
