@@ -1,7 +1,7 @@
 """Encoders of what a model is asked to show. They learn together with the model that they serve.
 
 A dropped condition becomes zeros, so that dropping needs no weights of its own.
-B batch, L caption bytes, E text width, K text tokens, D width, N tokens.
+B batch, L caption bytes, E byte width, F text features, K text tokens, D width.
 """
 
 from __future__ import annotations
@@ -16,29 +16,28 @@ from torch import Tensor, nn
 class TextEncoder(nn.Module):
     """Captions as UTF-8 bytes to a few tokens and one vector. No vocabulary, no download.
 
-    Convolutions gather bytes into words; learned queries then pick the words out, wherever they
-    stand (Perceiver, arXiv:2103.03206).
+    A convolution sees the bytes of a word at a time and the strongest answer over the caption counts,
+    wherever it is given (character CNN, arXiv:1508.06615). A word's trace is as strong in a long
+    caption as in a short one; averages over bytes drown it, and learning takes many times as long.
 
     Args:
         width: E.
-        tokens: K, how many words can be picked out.
+        tokens: K, how many tokens the caption becomes.
         out: D.
-        kernel: bytes a convolution sees; two of them span a long word.
+        features: patterns looked for.
+        kernel: bytes of a pattern.
     """
 
     def __init__(
-        self, *, width: int, tokens: int, out: int, depth: int = 2, kernel: int = 7
+        self, *, width: int, tokens: int, out: int, features: int = 256, kernel: int = 7
     ) -> None:
         super().__init__()
+        self.tokens = tokens
         self.bytes = nn.Embedding(256, width)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(width, width, kernel, padding=kernel // 2) for _ in range(depth)
-        )
-        self.norm = nn.RMSNorm(width, eps=1e-6)
-        self.queries = nn.Parameter(torch.randn(tokens, width) / math.sqrt(width))
-        self.key_value = nn.Linear(width, 2 * width)
-        self.to_tokens = nn.Linear(width, out)
-        self.to_vector = nn.Linear(tokens * width, out)
+        self.patterns = nn.Conv1d(width, features, kernel, padding=kernel // 2)
+        self.context = nn.Conv1d(features, features, 3, padding=1)
+        self.to_tokens = nn.Linear(features, tokens * out)
+        self.to_vector = nn.Linear(features, out)
 
     def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """(B, L) int64 bytes, 0 = padding, to tokens (B, K, D) and a vector (B, D).
@@ -47,17 +46,13 @@ class TextEncoder(nn.Module):
         """
         longest = max(1, int((text != 0).sum(dim=1).max()))
         text = text[:, :longest]
-        given = (text != 0)[..., None]  # (B, L, 1)
-        x = self.bytes(text) * given  # (B, L, E)
-        for convolution in self.convolutions:
-            y = convolution(F.rms_norm(x, x.shape[-1:]).transpose(1, 2)).transpose(1, 2)
-            x = (x + F.gelu(y)) * given
-        key, value = self.key_value(self.norm(x)).chunk(2, dim=-1)
-        score = self.queries @ F.rms_norm(key, key.shape[-1:]).transpose(1, 2)  # (B, K, L)
-        share = score.masked_fill(~given.transpose(1, 2), -1e4).softmax(dim=-1)
-        words = F.rms_norm(share @ value, value.shape[-1:])  # (B, K, E)
-        words = words * given.any(dim=1, keepdim=True)
-        return self.to_tokens(words), self.to_vector(words.flatten(1))
+        given = (text != 0)[:, None]  # (B, 1, L)
+        x = self.bytes(text).transpose(1, 2) * given  # (B, E, L)
+        x = F.gelu(self.patterns(x)) * given  # (B, F, L)
+        x = x + F.gelu(self.context(x))
+        x = x.float().masked_fill(~given, -1e4).amax(dim=2)  # (B, F)
+        x = F.layer_norm(x, x.shape[-1:]) * given.any(dim=2)
+        return self.to_tokens(x).unflatten(1, (self.tokens, -1)), self.to_vector(x)
 
 
 class LabelEmbedding(nn.Module):
