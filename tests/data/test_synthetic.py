@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vidgen.data.shapes import COLOURS, SHAPES, all_scenes, outline, read_caption
-from vidgen.data.synthetic import FRAMES, HEIGHT, WIDTH, paint, scene_of, synthesise
-from vidgen.data.video import read_video
+from vidgen.data.synthetic import FPS, FRAMES, HEIGHT, WIDTH, paint, scene_of, synthesise
+from vidgen.data.video import decode
 from vidgen.errors import DataError, StorageError
 
 
@@ -22,7 +22,7 @@ def test_every_scene_has_its_own_caption_that_reads_back() -> None:
 
 @pytest.mark.parametrize(
     "caption",
-    ["", "a bee on a flower", "a pink circle moving left slowly on a black background", "a red circle"],
+    ["", "a bee on a flower", "a pink circle moving left slowly on a black background", "a circle"],
 )
 def test_other_captions_are_not_of_this_world(caption: str) -> None:
     assert read_caption(caption) is None
@@ -80,7 +80,7 @@ def test_files_hold_what_the_table_says(tmp_path: Path) -> None:
         assert row["label"] == row["shape"] == scene.shape
         assert row["group"] == row["caption"]
         assert row["object"] == f"{scene.colour} {scene.shape}"
-        video = read_video(tmp_path / row["file"])
+        video = decode(tmp_path / row["file"], fps=FPS)
         assert video.shape == (FRAMES, HEIGHT, WIDTH, 3)
         painted = paint(scene, rng=np.random.default_rng([1, index]))
         assert np.abs(video.astype(int) - painted).mean() < 4
