@@ -25,10 +25,13 @@ TIERS = {
     "vidgen.data": 2,
     "vidgen.models": 2,
     "vidgen.metrics": 2,
+    "vidgen.study": 2,
     "vidgen.engine": 3,
     "vidgen.cloud": 3,
+    "vidgen.study": 3,
     "vidgen.cli": 4,
     "vidgen.data_cli": 4,
+    "vidgen.study_cli": 4,
     "vidgen.cloud.cli": 4,
 }
 DOORS = {
