@@ -21,7 +21,7 @@ step vidgen data prepare "$dir/videos" "$dir/data" --set width=32 --set height=3
 step vidgen train shapes-demo --set "data.url=$dir/data" --set "run=$dir/run" "${set_steps[@]}"
 step vidgen generate "$dir/run" --seed 1 --out "$dir/generated" \
   --caption "a red circle moving right slowly on a black background" \
-  --caption "a green square moving left quickly on a white background" \
+  --caption "a green square moving left quickly on a maroon background" \
   --caption "a yellow triangle moving up slowly on a navy background" \
   --caption "a blue circle moving down quickly on a gray background"
 step vidgen evaluate "$dir/run"
