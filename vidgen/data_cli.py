@@ -27,9 +27,11 @@ def data() -> None:
 @click.option("--seed", type=int, default=0, show_default=True)
 def synth(folder: Path, clips: int, seed: int) -> None:
     """Draw captioned moving shapes as MP4 files, with captions.csv, into FOLDER."""
+    from vidgen.data.show import bar
     from vidgen.data.synthetic import synthesise
 
-    synthesise(folder, clips=clips, seed=seed)
+    with bar("drawing") as update:
+        synthesise(folder, clips=clips, seed=seed, progress=lambda done: update(done, clips, ""))
     click.echo(f"{clips} videos and captions.csv in {folder}")
     click.echo(f"next: vidgen data prepare {folder} {folder}-prepared")
 

@@ -15,24 +15,30 @@ from vidgen.config.prepare import PrepareOptions
 from vidgen.config.run import RunConfig, SyntheticConfig
 from vidgen.data.dataset import Dataset, open_dataset
 from vidgen.data.manifest import SUMMARY, VERSION
-from vidgen.data.prepare import Progress, prepare
+from vidgen.data.prepare import prepare
+from vidgen.data.show import bar
 from vidgen.errors import StorageError
 
+Tell = Callable[[str, int, int], None]  # (what, done, total)
 
-def ensure_dataset(
-    config: RunConfig, *, progress: Callable[[str, int, int], None] | None = None
-) -> Dataset:
+
+def ensure_dataset(config: RunConfig, *, progress: Tell | None = None) -> Dataset:
     """Open `data.url`, or make the synthetic data set that the run asks for.
 
     A synthetic set is made into a cache folder once; processes that want the same one wait for the
-    first. `progress(what, done, total)` is called while it is made.
+    first. `progress(what, done, total)` is called while it is made; by default a bar shows it.
 
     Raises DataError or StorageError as `open_dataset` and `prepare` do.
     """
     if config.data.url is not None:
         return open_dataset(config.data.url, config.storage)
-    assert config.data.synthetic is not None  # RunConfig demands one of the two
-    return open_dataset(str(_synthetic(config.data.synthetic, progress)))
+    wanted = config.data.synthetic
+    assert wanted is not None  # RunConfig demands one of the two
+    if progress is not None:
+        return open_dataset(str(_synthetic(wanted, progress)))
+    with bar("synthetic data") as update:
+        folder = _synthetic(wanted, lambda what, done, total: update(done, total, what))
+    return open_dataset(str(folder))
 
 
 def cache_folder() -> Path:
@@ -43,7 +49,7 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "vidgen"
 
 
-def _synthetic(wanted: SyntheticConfig, progress: Callable[[str, int, int], None] | None) -> Path:
+def _synthetic(wanted: SyntheticConfig, tell: Tell) -> Path:
     from vidgen.data import synthetic
 
     options = PrepareOptions(
@@ -55,7 +61,7 @@ def _synthetic(wanted: SyntheticConfig, progress: Callable[[str, int, int], None
     what = {
         "synthetic": wanted.model_dump(),
         "world": synthetic.VERSION,
-        "prepare": options.fingerprint(),
+        "prepare": options.model_dump(mode="json", exclude={"workers", "timeout_s"}),
         "manifest": VERSION,
     }
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
@@ -64,31 +70,30 @@ def _synthetic(wanted: SyntheticConfig, progress: Callable[[str, int, int], None
         return folder
     with _only_one(folder.with_suffix(".lock")):
         if not (folder / SUMMARY).is_file():  # nobody made it while this process waited
-            _make(folder, wanted, options, progress)
+            _make(folder, wanted, options, tell)
     return folder
 
 
-def _make(
-    folder: Path,
-    wanted: SyntheticConfig,
-    options: PrepareOptions,
-    progress: Callable[[str, int, int], None] | None,
-) -> None:
+def _make(folder: Path, wanted: SyntheticConfig, options: PrepareOptions, tell: Tell) -> None:
     from vidgen.data.synthetic import synthesise
-
-    def preparing(state: Progress) -> None:
-        if progress:
-            progress("preparing", state.done, state.total)
 
     work = folder.with_name(f".making-{folder.name}")
     raw, made = work / "raw", work / "dataset"
     for left_over in (work, folder):  # of a process that was killed
         if left_over.exists():
             shutil.rmtree(left_over)
-    if progress:
-        progress("drawing", 0, wanted.clips)
-    synthesise(raw, clips=wanted.clips, seed=wanted.seed)
-    prepare(str(raw), str(made), options, progress=preparing)
+    synthesise(
+        raw,
+        clips=wanted.clips,
+        seed=wanted.seed,
+        progress=lambda done: tell("drawing", done, wanted.clips),
+    )
+    prepare(
+        str(raw),
+        str(made),
+        options,
+        progress=lambda state: tell("preparing", state.done, state.total),
+    )
     made.rename(folder)
     shutil.rmtree(work)
 

@@ -113,9 +113,10 @@ class Pool(Generic[Task, Result]):
         self.close()
 
     def _free(self) -> _Worker | None:
-        for worker in self._all:
-            if worker.deadline is None:
+        for worker in [worker for worker in self._all if worker.deadline is None]:
+            if worker.process.is_alive():
                 return worker
+            self._stop(worker)  # died while idle: no task is to blame
         if len(self._all) >= self.workers:
             return None
         # 'spawn': a fork would copy threads' locks and the other workers' pipes.

@@ -11,6 +11,7 @@ import csv
 import io
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,7 @@ def synthesise(
     height: int = HEIGHT,
     width: int = WIDTH,
     fps: float = FPS,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Write `clips` videos and captions.csv into a folder. Equal arguments give equal bytes.
 
@@ -91,6 +93,7 @@ def synthesise(
     Args:
         workers: processes that draw; 0: one per CPU core.
         height, width: pixels, even.
+        progress: called with the number of clips drawn so far.
 
     Raises:
         DataError: a count or size that gives no video.
@@ -113,12 +116,13 @@ def synthesise(
     if workers == 1:
         for start in starts:
             draw(start)
+            progress(min(start + _AT_ONCE, clips))
     else:
         # Not fork: the caller may have threads.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            for _ in pool.map(draw, starts):
-                pass
+            for start, _ in zip(starts, pool.map(draw, starts), strict=True):
+                progress(min(start + _AT_ONCE, clips))
     LocalStore(folder).write("captions.csv", _table(clips, seed).encode())
 
 

@@ -22,7 +22,8 @@ T = TypeVar("T")
 _MULTIPART_FROM = 32 * 1024**2  # bytes; smaller objects are one request
 _PART_BYTES = 16 * 1024**2
 _MAX_PARTS = 10_000  # S3's limit
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0  # seconds
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0  # seconds between attempts
+_READ_TIMEOUT = 60  # seconds
 
 _TRY_AGAIN_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _TRY_AGAIN_CODES = {
@@ -276,7 +277,7 @@ def _new_client(storage: StorageConfig) -> Any:
         "retries": {"total_max_attempts": 1},  # _request retries
         "max_pool_connections": 32,
         "connect_timeout": 10,
-        "read_timeout": 60,
+        "read_timeout": _READ_TIMEOUT,
     }
     if endpoint:
         # Servers other than AWS: no wildcard DNS, and often no streaming checksums.
