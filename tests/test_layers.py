@@ -1,4 +1,4 @@
-"""The shape of the house: imports point down, third-party packages have one door, the laptop is light."""
+"""The shape of the house: imports point down, packages have one door, the laptop is light."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ TIERS = {
     "vidgen.study": 2,
     "vidgen.engine": 3,
     "vidgen.cloud": 3,
-    "vidgen.study": 3,
     "vidgen.cli": 4,
     "vidgen.data_cli": 4,
     "vidgen.study_cli": 4,
@@ -70,7 +69,9 @@ def imports(name: str, *, top_level: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name}: relative import"
             found |= {
-                f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in MODULES else str(node.module)
+                f"{node.module}.{a.name}"
+                if f"{node.module}.{a.name}" in MODULES
+                else str(node.module)
                 for a in node.names
             }
         lazy = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
@@ -140,7 +141,9 @@ def test_the_laptop_loads_no_engine(command: list[str]) -> None:
         "heavy = {'torch', 'ray', 'numpy', 'av', 'pyarrow', 'torchmetrics'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout
 

@@ -1,8 +1,8 @@
 """One tree of user-facing errors.
 
-Every error says what is wrong, where, what was expected and what to do next. The command line prints
-one line for a VidgenError and exits with its `exit_code`; any other exception is a bug in vidgen and
-shows its traceback.
+Every error says what is wrong, where, what was expected and what to do next. The command line
+prints one line for a VidgenError and exits with its `exit_code`; any other exception is a bug in
+vidgen and shows its traceback.
 """
 
 from __future__ import annotations

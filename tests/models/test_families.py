@@ -30,7 +30,9 @@ def build(family: str) -> tuple[Objective, Batch]:
     return build_objective(config), tiny_batch(config)
 
 
-def one_step(objective: Objective, optimizers: dict[str, torch.optim.Optimizer], batch: Batch) -> float:
+def one_step(
+    objective: Objective, optimizers: dict[str, torch.optim.Optimizer], batch: Batch
+) -> float:
     total = 0.0
     for turn in objective.turns():
         optimizers[turn].zero_grad()
@@ -147,6 +149,4 @@ def test_state_dict_holds_every_weight(family: str) -> None:
     other = build_objective(tiny_config(family))
     other.load_state_dict(objective.state_dict())
     for turn in objective.turns():
-        assert torch.equal(
-            objective.loss(turn, batch, 1).total, other.loss(turn, batch, 1).total
-        )
+        assert torch.equal(objective.loss(turn, batch, 1).total, other.loss(turn, batch, 1).total)

@@ -25,7 +25,13 @@ def tiny_config(family: str, **model: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
             "name": f"tiny-{family}",
-            "data": {"url": "unused", "frames": 4, "height": 8, "width": 8, "labels": ["a", "b", "c"]},
+            "data": {
+                "url": "unused",
+                "frames": 4,
+                "height": 8,
+                "width": 8,
+                "labels": ["a", "b", "c"],
+            },
             "model": {"family": family, **TINY[family], **model},
             "train": {"batch_size": 4},
         }

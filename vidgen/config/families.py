@@ -20,7 +20,8 @@ def config_class(family: str) -> type[FamilyConfig]:
     """The pydantic class of a family's config. Raises ValueError for an unknown family."""
     if family not in FAMILIES:
         raise ValueError(
-            f"unknown family '{family}'{did_you_mean(family, FAMILIES)}; known: {', '.join(FAMILIES)}"
+            f"unknown family '{family}'{did_you_mean(family, FAMILIES)}; "
+            f"known: {', '.join(FAMILIES)}"
         )
     found: type[FamilyConfig] = import_module(f"{FAMILIES[family]}.config").Config
     return found

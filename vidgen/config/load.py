@@ -107,7 +107,7 @@ def dump(config: RunConfig) -> str:
 def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     try:
         node = yaml.compose(text, Loader=_Loader)
-        values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -127,7 +127,8 @@ def _index(node: yaml.Node | None, at: Path_, name: str, lines: Lines) -> None:
             here = (*at, key.value)
             if here in lines:
                 raise ConfigError(
-                    f"{name}:{key.start_mark.line + 1}: key '{'.'.join(map(str, here))}' is given twice",
+                    f"{name}:{key.start_mark.line + 1}: key '{'.'.join(map(str, here))}' "
+                    "is given twice",
                     fix=f"First given at {lines[here]}; remove one.",
                 )
             lines[here] = f"{name}:{key.start_mark.line + 1}"
@@ -143,10 +144,11 @@ def _apply(values: dict[str, Any], lines: Lines, override: str) -> None:
     parts = key.strip().split(".")
     if not separator or not all(parts):
         raise ConfigError(
-            f"--set {override!r} is not an assignment", expected="key.key=value, like train.steps=100"
+            f"--set {override!r} is not an assignment",
+            expected="key.key=value, like train.steps=100",
         )
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         value = text
     target = values
@@ -199,7 +201,9 @@ def _keys_at(at: Path_, values: dict[str, Any], root: type[BaseModel]) -> list[s
             kind = config_class(family) if family in FAMILIES else FamilyConfig
             continue
         field = kind.model_fields.get(part) if _is_model(kind) else None
-        kind = next((a for a in _arguments(field.annotation) if _is_model(a)), None) if field else None
+        kind = (
+            next((a for a in _arguments(field.annotation) if _is_model(a)), None) if field else None
+        )
     return sorted(kind.model_fields) if _is_model(kind) else []
 
 

@@ -188,8 +188,8 @@ class RunConfig(Strict):
         ranks = max(1, self.scale.workers)
         if self.train.batch_size % (ranks * self.train.accumulate):
             raise ValueError(
-                f"train.batch_size {self.train.batch_size} must be divisible by workers x accumulate "
-                f"= {ranks} x {self.train.accumulate}"
+                f"train.batch_size {self.train.batch_size} must be divisible by "
+                f"workers x accumulate = {ranks} x {self.train.accumulate}"
             )
         self.model.check_video(
             frames=self.data.frames, height=self.data.height, width=self.data.width

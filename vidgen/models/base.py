@@ -89,8 +89,8 @@ class Objective(nn.Module, ABC):
     def validation_loss(self, batch: Batch) -> Losses:
         """A low-noise loss for validation: same contract, fixed randomness, no gradient needed.
 
-        `total` and every part are (B,) tensors: one value per sample, averaged by the caller over the
-        whole split, so that neither batch size nor rank count changes the number.
+        `total` and every part are (B,) tensors: one value per sample, averaged by the caller over
+        the whole split, so that neither batch size nor rank count changes the number.
         """
         raise ModelError(f"{type(self).__name__} has no validation loss")
 

@@ -6,8 +6,6 @@ B batch, L caption bytes, E byte width, F text features, K text tokens, D width.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,9 +14,9 @@ from torch import Tensor, nn
 class TextEncoder(nn.Module):
     """Captions as UTF-8 bytes to a few tokens and one vector. No vocabulary, no download.
 
-    A convolution sees the bytes of a word at a time and the strongest answer over the caption counts,
-    wherever it is given (character CNN, arXiv:1508.06615). A word's trace is as strong in a long
-    caption as in a short one; averages over bytes drown it, and learning takes many times as long.
+    A convolution sees the bytes of a word at a time and the strongest answer over the caption
+    counts, wherever it is given (character CNN, arXiv:1508.06615). A word's trace is as strong in a
+    long caption as in a short one; averages over bytes drown it and make learning many times slower.
 
     Args:
         width: E.
