@@ -16,7 +16,7 @@ class TextEncoder(nn.Module):
 
     A convolution sees the bytes of a word at a time and the strongest answer over the caption
     counts, wherever it is given (character CNN, arXiv:1508.06615). A word's trace is as strong in a
-    long caption as in a short one; averages over bytes drown it and make learning many times slower.
+    long caption as in a short one; averages over bytes drown it and slow learning many times.
 
     Args:
         width: E.
