@@ -58,6 +58,21 @@ class Browser:
         mouse = {"type": "pointer", "id": "mouse", "actions": [move]}
         self._call("POST", "actions", {"actions": [mouse]})
 
+    def press(self, *keys: str) -> None:
+        """Type keys, one after another: 'a', 'ArrowLeft', 'Enter'."""
+        codes = {
+            "Backspace": "\ue003", "Tab": "\ue004", "Enter": "\ue007", "Space": " ",
+            "ArrowLeft": "\ue012", "ArrowRight": "\ue014", "ArrowDown": "\ue015",
+        }  # fmt: skip
+        strokes = [
+            {"type": kind, "value": codes.get(key, key)}
+            for key in keys
+            for kind in ("keyDown", "keyUp")
+        ]
+        self._call(
+            "POST", "actions", {"actions": [{"type": "key", "id": "keys", "actions": strokes}]}
+        )
+
     def requests(self) -> list[str]:
         """Urls asked for since the last call."""
         found = []

@@ -11,6 +11,7 @@ import click
 from vidgen import __version__
 from vidgen.console import run
 from vidgen.data_cli import data, endpoint_option, json_option
+from vidgen.study_cli import study
 
 set_option = click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a key: train.steps=100."
@@ -27,6 +28,7 @@ def cli() -> None:
 
 
 cli.add_command(data)
+cli.add_command(study)
 
 
 @cli.command()

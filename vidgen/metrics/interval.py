@@ -7,8 +7,10 @@ from math import isfinite, sqrt
 from statistics import fmean, stdev
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson's score interval of a proportion; sensible at 0 and 1 and for small n.
+
+    A tie may count as half a success.
 
     E. B. Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953
     """
