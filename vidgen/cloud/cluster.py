@@ -20,7 +20,7 @@ from urllib.parse import quote
 import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import portforward
+from kubernetes.stream.ws_client import portforward_call
 
 from vidgen.errors import ClusterError, ConfigError, did_you_mean
 
@@ -167,13 +167,15 @@ class Cluster:
 
     def open_port(self, pod: str, port: int) -> Any:
         """A socket to a port of a pod; close it when done."""
-        core = client.CoreV1Api(self._api)
+        # Not through stream.portforward: that swaps the client's request method for a moment, for
+        # every thread, and stumbles over a refusal without a body.
+        headers: dict[str, str] = {}
+        self._api.update_params_for_auth(headers, [], ["BearerToken"])
+        url = f"{self.server}{self._path(PODS, pod)}/portforward"
+        query = [("ports", str(port))]
         try:
-            forward = portforward(
-                core.connect_get_namespaced_pod_portforward,
-                pod,
-                self.namespace,
-                ports=str(port),
+            forward = portforward_call(
+                self._api.configuration, "GET", url, query_params=query, headers=headers
             )
         except ApiException as error:
             raise self._portforward_error(error, pod) from None
