@@ -1,0 +1,93 @@
+"""A run's whole life with `vidgen-cloud` alone, on a real cluster, before the release goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(1800)
+
+RUN = """
+name: shapes
+data: {synthetic: {clips: 16}, frames: 8}
+model: {family: flow, conditions: [text], width: 48, depth: 1, heads: 4}
+train: {steps: 100000, batch_size: 4, log_every: 1, validate_every: 0, sample_every: 0,
+        checkpoint_every: 50000}
+"""
+Cloud = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cloud(platform: Any, tmp_path: Path) -> Cloud:
+    """Run `vidgen-cloud ARGS` as a laptop that has a kubeconfig and no credentials of any store."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "VIDGEN_"))}
+    env["KUBECONFIG"] = platform.kubeconfig
+
+    def call(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        command = "from vidgen.cloud.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", command, "-n", platform.namespace, *arguments],
+            env=env, cwd=tmp_path, capture_output=True, text=True, timeout=900,
+        )  # fmt: skip
+        assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
+        return done
+
+    return call
+
+
+def wait_for_step(cloud: Cloud, name: str, step: int) -> dict[str, Any]:
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline:
+        told: dict[str, Any] = json.loads(cloud("status", name, "--json").stdout)
+        assert not told["terminal"], told
+        if (told["step"] or 0) >= step:
+            return told
+        time.sleep(3)
+    pytest.fail(f"{name} did not reach step {step}: {told}")
+
+
+def test_doctor_finds_a_healthy_platform(cloud: Cloud) -> None:
+    found = json.loads(cloud("doctor", "--json").stdout)
+    assert [f for f in found if f["level"] == "failure"] == []
+    assert "object store from a pod" in {f["check"] for f in found if f["level"] == "ok"}
+
+
+def test_submit_follow_cancel_fetch_resume_delete(
+    platform: Any, cloud: Cloud, tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text(RUN)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "mine.py").write_text("x = 1\n")
+    submit = ["submit", "run.yaml", "--workers", "1", "--name", "life", "--working-dir", "code"]
+    cloud(*submit)
+    assert "already submitted" in cloud(*submit).stderr
+
+    told = wait_for_step(cloud, "life", 5)
+    assert told["phase"] == "running"
+    assert "life" in cloud("list").stdout
+    assert "run folder" in cloud("logs", "life").stdout
+    assert "cpu" in cloud("pools").stdout
+
+    assert "GPUs are free" in cloud("cancel", "life").stderr
+    assert json.loads(cloud("status", "life", "--json").stdout)["phase"] == "cancelled"
+    cloud("fetch", "life", "checkpoint", "--out", "got")
+    (saved,) = [p for p in (tmp_path / "got" / "checkpoints").iterdir()]
+    assert (saved / "COMMITTED").is_file()
+    step = int(saved.name.removeprefix("step_"))
+    assert step >= 5
+
+    cloud("resume", "life")
+    assert wait_for_step(cloud, "life", step + 5)["rayjob"] == "life-r2"
+    cloud("cancel", "life", "--now")
+    cloud("delete", "life", "--yes")
+    assert "no run 'life'" in cloud("status", "life", code=1).stderr
+    # Its output stays in the run folder: two starts of it.
+    assert cloud("logs", "life").stdout.count("run folder") >= 2
