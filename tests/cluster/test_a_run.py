@@ -79,7 +79,7 @@ def test_submit_follow_cancel_fetch_resume_delete(
     assert "GPUs are free" in cloud("cancel", "life").stderr
     assert json.loads(cloud("status", "life", "--json").stdout)["phase"] == "cancelled"
     cloud("fetch", "life", "checkpoint", "--out", "got")
-    (saved,) = [p for p in (tmp_path / "got" / "checkpoints").iterdir()]
+    (saved,) = (tmp_path / "got" / "checkpoints").iterdir()
     assert (saved / "COMMITTED").is_file()
     step = int(saved.name.removeprefix("step_"))
     assert step >= 5
