@@ -24,6 +24,7 @@ class Link:
         self._news: list[News] = []
         self._arrived, self._stop = asyncio.Event(), asyncio.Event()
         self._outcome: VidgenError | None = None
+        self._ended, self._all_ended = 0, asyncio.Event()
 
     async def send(self, kind: str, value: Any) -> None:
         self._news.append((kind, value))
@@ -45,9 +46,18 @@ class Link:
             await asyncio.wait_for(self._stop.wait(), wait_s)
         return self._stop.is_set()
 
-    async def finish(self, outcome: VidgenError) -> None:
-        """Note why training ended before its last step; the first reason stays."""
+    async def finish(self, outcome: VidgenError, world: int, wait_s: float) -> bool:
+        """Note why training ended before its last step; the first reason stays.
+
+        Returns whether all `world` ranks ended likewise, giving them `wait_s` to do so.
+        """
         self._outcome = self._outcome or outcome
+        self._ended += 1
+        if self._ended == world:
+            self._all_ended.set()
+        with suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._all_ended.wait(), wait_s)
+        return self._all_ended.is_set()
 
     async def outcome(self) -> VidgenError | None:
         return self._outcome

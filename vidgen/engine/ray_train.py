@@ -28,6 +28,7 @@ from vidgen.errors import ConfigError, Interrupted, TrainingError, VidgenError
 from vidgen.observe.progress import Display, Nobody
 
 _POLL_S = 0.25  # how soon the driver notices Ctrl-C
+_END_TOGETHER_S = 10.0  # how long a rank with an error waits for the others to have it too
 _OBJECT_STORE_BYTES = 100 * 1024**2  # of a Ray started here; hardly anything passes through it
 
 
@@ -42,6 +43,7 @@ def run_on_ray(config: RunConfig, stop: Stop, display: Display) -> None:
         TrainingError: workers died more than `scale.max_failures` times or did not start in time.
     """
     with _ray(config.scale), tempfile.TemporaryDirectory(prefix="vidgen-ray-") as scratch:
+        display.say(f"starting {config.scale.workers} workers on Ray")
         link = start_link()
         fit = _Fit(_trainer(config, link, scratch))
         _follow(fit, link, stop, display)
@@ -152,11 +154,9 @@ def _worker(given: dict[str, Any]) -> None:
                 LinkDisplay(link) if lead else Nobody(),
                 ray.train.report,
             )
-    except Interrupted as outcome:  # every rank has saved and ends here
-        ray.get(link.finish.remote(outcome))
     except VidgenError as outcome:
-        ray.get(link.finish.remote(outcome))
-        raise  # Ray ends the other ranks, which may be waiting for this one
+        if not ray.get(link.finish.remote(outcome, config.scale.workers, _END_TOGETHER_S)):
+            raise  # Ray ends the other ranks, which may be waiting for this one
 
 
 @contextmanager
@@ -208,8 +208,8 @@ def _ray(scale: ScaleConfig) -> Iterator[None]:
 
 def _settle(scale: ScaleConfig) -> None:
     """Ray's settings that have no argument; what the user has set stays."""
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(scale.start_timeout_s)
     for name, value in {
-        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(scale.start_timeout_s),
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they meant to the driver
         "RAY_USAGE_STATS_ENABLED": "0",
