@@ -242,6 +242,52 @@ def evaluate(
 
 @cli.command()
 @click.argument("run", metavar="RUN")
+@click.option("--batch", type=click.IntRange(min=1), multiple=True, help="May be repeated.")
+@click.option("--steps", type=click.IntRange(min=1), multiple=True, help="Of sampling; repeats.")
+@click.option("--calls", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
+@click.option(
+    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
+)
+@endpoint_option
+@json_option
+def bench(
+    run: str,
+    batch: tuple[int, ...],
+    steps: tuple[int, ...],
+    calls: int,
+    guidance: float | None,
+    step: int | None,
+    endpoint_url: str | None,
+    as_json: bool,
+) -> None:
+    """Time a run's model: latency, frames per second, memory, and whether it is real time."""
+    from rich.console import Console
+
+    from vidgen.config.run import StorageConfig
+    from vidgen.data.show import bar
+    from vidgen.engine.bench import bench as start
+    from vidgen.engine.bench_table import print_bench
+
+    with bar("timing") as update:
+        found = start(
+            run,
+            batches=batch,
+            steps=steps,
+            calls=calls,
+            guidance=guidance,
+            step=step,
+            storage=StorageConfig(endpoint_url=endpoint_url),
+            tell=lambda what, done, total: update(done, total, what),
+        )
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+        return
+    print_bench(found, Console())
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
 @endpoint_option
 def report(run: str, endpoint_url: str | None) -> None:
     """Put a run on one page: curves, videos, scores, config."""

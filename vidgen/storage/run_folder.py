@@ -7,6 +7,7 @@ samples/step_00000500.mp4        grid of sample videos, .json beside it tells wh
 samples/real.mp4                 the held-out clips those were asked for, in the same places
 eval.json                        scores, each with its protocol
 eval/step_00000500/              clips to look at: 000_real.mp4, 000_generated.mp4, ...
+bench.json                       speed, with the machine it was measured on
 report.html                      everything on one page
 model.safetensors                exported averaged weights
 """
@@ -28,6 +29,7 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 REAL_SAMPLES = "samples/real.mp4"
 EVAL = "eval.json"
+BENCH = "bench.json"
 REPORT = "report.html"
 EXPORT = "model.safetensors"
 COMMITTED = "COMMITTED"
