@@ -17,6 +17,8 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 class PrepareOptions(Strict):
     """Shape of the clips, which videos are good enough, and how sources are split."""
 
+    output: Literal["pack", "index"] = "pack"
+    """pack: write each clip as a small file; index: copy nothing, train from the originals."""
     width: Even = 128
     """Pixels of a prepared clip; even, as 4:2:0 video is."""
     height: Even = 128

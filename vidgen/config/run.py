@@ -43,6 +43,12 @@ class DataConfig(Strict):
     """Decoder processes per rank; 0 decodes in a thread of the training process."""
     prefetch: PositiveInt = 4
     """Batches decoded ahead, per rank."""
+    originals: str | None = None
+    """Where the videos of an index data set are now; empty: where they were prepared from."""
+    disk_cache: str | None = None
+    """Local folder that keeps what was read of remote videos, shared by all processes of a node."""
+    disk_cache_bytes: int = Field(default=50 * 1024**3, ge=0)
+    """Upper bound of that folder, bytes."""
     cache: bool = True
     """Keep decoded clips in memory while they fit `cache_bytes`."""
     cache_bytes: int = Field(default=2 * 1024**3, ge=0)

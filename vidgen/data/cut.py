@@ -110,7 +110,7 @@ def _cut_file(job: Job, path: Path, clips: list[dict[str, Any]], left: list[Left
     options, key = job.options, job.stat.key
     with open_video(path, name=key, max_pixels=options.max_pixels) as video:
         info = video.info()
-        _check(key, info, options)
+        check(key, info, options)
         length = max(1, round(options.clip_seconds * options.fps))
         shortest = max(2, round(options.min_seconds * options.fps))
         for index, frames in enumerate(_windows(video, length, options)):
@@ -119,8 +119,8 @@ def _cut_file(job: Job, path: Path, clips: list[dict[str, Any]], left: list[Left
                 if index == 0:
                     found = f"{key}: {len(frames) / options.fps:.2f} s"
                     raise Rejected(Reason.TOO_SHORT, f"{found}, under {options.min_seconds:g} s")
-            elif (moving := _moving(frames)) < options.min_moving:
-                detail = f"{key}: {moving:.2%} of the picture moves"
+            elif (share := moving(frames)) < options.min_moving:
+                detail = f"{key}: {share:.2%} of the picture moves"
                 left.append(Left(reason=Reason.STATIC.value, detail=detail, start_s=start_s))
             else:
                 clips.append(_write(job, frames, index, start_s, info))
@@ -144,7 +144,7 @@ def _windows(video: Video, length: int, options: PrepareOptions) -> Any:
         yield np.stack(held)
 
 
-def _check(key: str, info: VideoInfo, options: PrepareOptions) -> None:
+def check(key: str, info: VideoInfo, options: PrepareOptions) -> None:
     """What the first frame and the header are enough for."""
     if min(info.width, info.height) < options.min_side:
         size = f"{info.width}x{info.height}"
@@ -159,10 +159,20 @@ def _write(job: Job, frames: Frames, index: int, start_s: float, info: VideoInfo
     options, key = job.options, clip_key(job.stat.key, index)
     data = encode_mp4(frames, options.fps, crf=options.crf, keyframe_every=options.keyframe_every)
     job.dest.write(key, data)
+    return {
+        "clip": key,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        **describe(job, frames, start_s, info),
+    }
+
+
+def describe(job: Job, frames: Frames, start_s: float, info: VideoInfo) -> dict[str, Any]:
+    """Manifest columns that follow from a clip's frames and its source."""
+    options = job.options
     change = np.abs(np.diff(frames.astype(np.int16), axis=0))
     luma = frames.reshape(-1, 3).mean(0) @ np.array([0.2126, 0.7152, 0.0722])  # BT.709
     return {
-        "clip": key,
         "source": job.stat.key,
         "start_s": start_s,
         "duration_s": len(frames) / options.fps,
@@ -170,8 +180,6 @@ def _write(job: Job, frames: Frames, index: int, start_s: float, info: VideoInfo
         "fps": options.fps,
         "width": options.width,
         "height": options.height,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "bytes": len(data),
         "motion": round(float(change.mean()) / 255, 6),
         "brightness": round(float(luma) / 255, 6),
         "source_width": info.width,
@@ -181,7 +189,7 @@ def _write(job: Job, frames: Frames, index: int, start_s: float, info: VideoInfo
     }
 
 
-def _moving(frames: Frames) -> float:
+def moving(frames: Frames) -> float:
     """Share of pixels that change visibly at some time."""
     spread = frames.max(0) - frames.min(0)  # (H, W, 3)
     return float((spread.max(-1) > _VISIBLE).mean())

@@ -109,7 +109,7 @@ class Dataset:
                 f"{self.store.url} has no clip in split '{name}'",
                 fix="Prepare more sources: it takes three to fill train, val and test.",
             )
-        frames = np.floor(split.column("frames") * (fps / split.column("fps")) + 1e-6)
+        frames = frames_at(split.column("frames"), split.column("fps"), fps)
         if not (frames >= need).any():
             raise DataError(
                 f"no clip in split '{name}' of {self.store.url} has {need} frames at {fps:g} fps",
@@ -123,6 +123,11 @@ def window_frames(config: RunConfig) -> int:
     """Frames of a training window: those of the video and, before them, `past`."""
     past = config.model.past_frames if "past" in config.model.conditions else 0
     return config.data.frames + past
+
+
+def frames_at(frames: Any, own_fps: Any, fps: float) -> Any:
+    """Frames of a clip of `frames` at `own_fps` when it is sampled at `fps`; numbers or arrays."""
+    return np.floor(frames * (fps / own_fps) + 1e-6).astype(np.int64)
 
 
 def frame_rate(summary: DatasetSummary, config: RunConfig) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from fractions import Fraction
 from itertools import accumulate, groupby
@@ -25,6 +25,7 @@ from vidgen.errors import DataError
 from vidgen.storage.base import Store
 
 FOLDER = "packets"
+PARTS = f"{FOLDER}/parts/"  # one source each, while a data set is made
 SOURCES_PER_FILE = 1024
 _PACKETS_PER_GROUP = 8_192
 _OPEN_FILES, _HELD_SOURCES = 8, 16
@@ -100,6 +101,29 @@ def write_index(store: Store, sources: Iterable[Source]) -> int:
     if held:
         store.write(file_name(number), encode_index(held))
     return count
+
+
+def read_index(data: bytes) -> Iterator[Source]:
+    """All sources of one index file. Raises pyarrow's errors where it is damaged."""
+    file = pq.ParquetFile(pa.BufferReader(data))
+    for group in range(file.metadata.num_row_groups):
+        table = file.read_row_group(group, use_threads=False)
+        for row in range(table.num_rows):
+            yield _to_source(table, row)
+
+
+def how_indexed(store: Store) -> list[tuple[str, str]]:
+    """(key, "tables" | "read to the end" | "demuxed each time") of every source of a data set."""
+    found: list[tuple[str, str]] = []
+    columns = ["key", "sparse", "verbatim"]
+    for stat in store.list(f"{FOLDER}/"):
+        if stat.key.startswith(PARTS):
+            continue
+        table = pq.read_table(pa.BufferReader(store.read(stat.key)), columns=columns)
+        for row in table.to_pylist():
+            how = "tables" if row["sparse"] else "read to the end"
+            found.append((row["key"], how if row["verbatim"] else "demuxed each time"))
+    return found
 
 
 class PacketIndex:

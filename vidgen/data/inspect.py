@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vidgen.config.run import StorageConfig
 from vidgen.data.dataset import Dataset, open_dataset
+from vidgen.data.index_file import how_indexed
 from vidgen.data.manifest import SPLITS, read_rejects
 
 _BINS = 8
@@ -24,8 +25,11 @@ def inspect(url: str, storage: StorageConfig | None = None) -> dict[str, Any]:
     summary = dataset.summary
     rejects = read_rejects(dataset.store)
     table = dataset.table
+    indexed = [] if summary.originals is None else how_indexed(dataset.store)
     return {
         "url": dataset.store.url,
+        "originals": summary.originals,
+        "indexed": dict(Counter(how for _, how in indexed).most_common()),
         "width": summary.width,
         "height": summary.height,
         "fps": summary.fps,
@@ -46,7 +50,7 @@ def inspect(url: str, storage: StorageConfig | None = None) -> dict[str, Any]:
             for r in rejects
         ],
         "rejects_by_reason": summary.rejects,
-        "warnings": _warnings(dataset),
+        "warnings": _warnings(dataset) + _slow(indexed),
     }
 
 
@@ -89,6 +93,17 @@ def _warnings(dataset: Dataset) -> list[str]:
     if rejected > 0.1 * tried:
         found.append(f"{rejected} of {tried} videos were rejected: see rejects.jsonl")
     return found
+
+
+def _slow(indexed: list[tuple[str, str]]) -> list[str]:
+    """Sources of an index data set that cannot be read by range."""
+    slow = [key for key, how in indexed if how == "demuxed each time"]
+    if not slow:
+        return []
+    return [
+        f"{len(slow)} of {len(indexed)} sources are read from their start for every clip, such as "
+        f"{slow[0]}: remux them to MP4 or prepare with output=pack"
+    ]
 
 
 def _balance(dataset: Dataset, labels: list[str]) -> list[str]:

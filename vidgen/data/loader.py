@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from vidgen.config.run import RunConfig
 from vidgen.data.conditions import make_condition
-from vidgen.data.dataset import ClipCache, Dataset, Split, frame_rate, window_frames
+from vidgen.data.dataset import ClipCache, Dataset, Split, frame_rate, frames_at, window_frames
 from vidgen.data.ensure import ensure_dataset
+from vidgen.data.fetch import OriginalClips, PackedClips, Window
 from vidgen.data.manifest import Row
 from vidgen.data.order import fixed_seeds, permute, places, window
 from vidgen.data.pool import Pool, WorkerError
-from vidgen.data.reasons import Rejected
-from vidgen.data.video import Frames, decode
+from vidgen.data.video import Frames
 from vidgen.errors import DataError
-from vidgen.storage.base import Store
+from vidgen.storage.open import open_store
 from vidgen.types import Batch
 
 __all__ = ["Batches", "EvalBatch", "all_rows", "batches", "ensure_dataset", "eval_batches"]
+
+Task = TypeVar("Task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,27 +210,19 @@ class _BatchMaker:
                 expected=f"one of: {', '.join(names)}",
             )
         self.cache_bytes = config.data.cache_bytes if config.data.cache else 0
-        read = partial(read_clip, dataset.store, fps=self.fps, size=self.size)
-        self._pool: Pool[str, Frames] | None = None
+        self._read = _reader(dataset, config, self.fps, self.size)
+        self._pool: Pool[Any, Frames] | None = None
         if config.data.loader_workers:
-            self._pool = Pool(read, workers=config.data.loader_workers)
-        self._read = read
+            self._pool = Pool(self._read, workers=config.data.loader_workers)
 
     def make(self, rows: list[Row], seeds: np.ndarray, *, random_window: bool) -> Batch:
         """A Batch of the rows' clips; windows follow from the seeds, or are the middle."""
-        clips = self._clips([row.clip for row in rows])
         cut = np.empty((len(rows), self.window, *self.size, 3), np.uint8)  # (B, P+T, H, W, 3)
-        for n, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
-            frames, want = clips[row.clip], self.window
-            spare = len(frames) - want
-            if spare < 0:
-                raise DataError(
-                    f"{self.dataset.store.where(row.clip)} has {len(frames)} frames",
-                    expected=f"the manifest's {row.frames} at {row.fps:g} per second",
-                    fix="The file is damaged: prepare the data set again.",
-                )
-            start = window(int(seed), len(frames), want) if random_window else spare // 2
-            cut[n] = frames[start : start + want]
+        chosen = [int(seed) if random_window else None for seed in seeds]
+        if self.dataset.summary.originals is None:
+            self._cut_packed(rows, chosen, cut)
+        else:
+            self._cut_originals(rows, chosen, cut)
         # (B, P+T, H, W, 3) uint8 -> (B, 3, P+T, H, W) in [-1, 1]
         whole = torch.from_numpy(cut).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
         past = self.window - self.config.data.frames
@@ -245,6 +240,41 @@ class _BatchMaker:
         if self._pool is not None:
             self._pool.close()
 
+    def _cut_packed(self, rows: list[Row], seeds: list[int | None], out: Frames) -> None:
+        """Windows of prepared clips, which are decoded, and cached, whole."""
+        clips = self._clips([row.clip for row in rows])
+        for n, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
+            frames = clips[row.clip]
+            if len(frames) < self.window:
+                raise DataError(
+                    f"{self.dataset.store.where(row.clip)} has {len(frames)} frames",
+                    expected=f"the manifest's {row.frames} at {row.fps:g} per second",
+                    fix="The file is damaged: prepare the data set again.",
+                )
+            start = self._start(len(frames), seed)
+            out[n] = frames[start : start + self.window]
+
+    def _cut_originals(self, rows: list[Row], seeds: list[int | None], out: Frames) -> None:
+        """Windows of original videos: only their frames are read."""
+        wanted: dict[Window, list[int]] = {}
+        for n, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
+            start = self._start(int(frames_at(row.frames, row.fps, self.fps)), seed)
+            piece = Window(
+                source=row.source,
+                packets=row.packets,
+                start_s=row.start_s + start / self.fps,
+                frames=self.window,
+            )
+            wanted.setdefault(piece, []).append(n)
+        for piece, frames in self._decode(wanted):
+            out[wanted[piece]] = frames
+
+    def _start(self, available: int, seed: int | None) -> int:
+        """First frame of a clip's window: drawn with a seed, the middle without."""
+        if seed is None:
+            return (available - self.window) // 2
+        return window(seed, available, self.window)
+
     def _clips(self, keys: list[str]) -> dict[str, Frames]:
         """Decoded clips by key."""
         cache: ClipCache = self.dataset.cache
@@ -259,30 +289,37 @@ class _BatchMaker:
             found[key] = frames
         return found
 
-    def _decode(self, keys: list[str]) -> Iterator[tuple[str, Frames]]:
+    def _decode(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Frames]]:
+        """Keys of clips, or windows of originals, with their frames; in any order."""
         if self._pool is None:
-            for key in keys:
-                yield key, self._read(key)
+            for task in tasks:
+                yield task, self._read(task)
             return
-        for outcome in self._pool.run(keys):
+        for outcome in self._pool.run(tasks):
             try:
                 yield outcome.task, outcome.get()
             except WorkerError as error:
-                where = self.dataset.store.where(outcome.task)
-                raise DataError(f"cannot decode {where}: {error}") from None
+                task = outcome.task
+                what = task.source if isinstance(task, Window) else self.dataset.store.where(task)
+                raise DataError(f"cannot decode {what}: {error}") from None
 
 
-def read_clip(store: Store, key: str, *, fps: float, size: tuple[int, int]) -> Frames:
-    """A prepared clip as (T, H, W, 3) uint8 at a frame rate and (H, W).
-
-    Raises DataError if it cannot be decoded, StorageError if it cannot be read.
-    """
-    try:
-        return decode(store.read(key), fps=fps, size=size, name=store.where(key))
-    except Rejected as error:
-        raise DataError(
-            f"cannot decode {error.detail}", fix="Prepare the data set again: the file is damaged."
-        ) from None
+def _reader(
+    dataset: Dataset, config: RunConfig, fps: float, size: tuple[int, int]
+) -> Callable[[Any], Frames]:
+    """What decodes a clip of this data set."""
+    summary, data = dataset.summary, config.data
+    if summary.originals is None:
+        return PackedClips(dataset.store, fps=fps, size=size)
+    return OriginalClips(
+        dataset.store,
+        open_store(data.originals or summary.originals, config.storage),
+        fps=fps,
+        size=size,
+        fit=summary.options.get("fit", "crop"),
+        cache=Path(data.disk_cache) if data.disk_cache else None,
+        cache_bytes=data.disk_cache_bytes,
+    )
 
 
 def all_rows(split: Split) -> Iterator[Row]:

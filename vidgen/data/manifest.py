@@ -29,7 +29,7 @@ class Row:
     """One clip.
 
     Attributes:
-        clip: object key of the prepared video below the data set.
+        clip: object key of the prepared video below the data set; empty if there is none.
         source: key of the file it was cut from, below SRC.
         split: train, val or test; the same for all clips of a source.
         start_s, duration_s: its place in the source, seconds.
@@ -41,6 +41,7 @@ class Row:
         brightness: mean luma, 0 to 1.
         source_width, source_height, source_fps, source_codec: of the original, as displayed.
         extra: further columns of the captions file, a JSON object.
+        packets: number of the source in the packet index, -1 if the clip is a file of its own.
     """
 
     clip: str
@@ -63,6 +64,7 @@ class Row:
     source_fps: float
     source_codec: str
     extra: str
+    packets: int = -1
 
     def more(self) -> dict[str, Any]:
         """The further columns of the captions file."""
@@ -111,6 +113,8 @@ class DatasetSummary(BaseModel):
     """Lines of rejects.jsonl per reason."""
     options: dict[str, Any]
     """What it was prepared with."""
+    originals: str | None = None
+    """Where the videos are that an index data set is read from; None if it has its own files."""
 
 
 def write_dataset(

@@ -12,11 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from vidgen.config.prepare import PrepareOptions
 from vidgen.config.run import StorageConfig
 from vidgen.data.captions import Note, read_notes
 from vidgen.data.cut import Job, Left, Record, cut, record
+from vidgen.data.index_file import PARTS
 from vidgen.data.journal import Journal
 from vidgen.data.manifest import (
     REJECTS,
@@ -30,6 +33,7 @@ from vidgen.data.manifest import (
     write_dataset,
     write_rejects,
 )
+from vidgen.data.originals import find_clips, number_sources, part_key
 from vidgen.data.pool import Pool, WorkerError, WorkerTimeout
 from vidgen.data.reasons import Reason
 from vidgen.data.sources import Found, claims_video, find_sources
@@ -112,7 +116,8 @@ def prepare(
 def _run(todo: list[Job], options: PrepareOptions) -> Iterator[Record]:
     """Cut every source, in any order; a process that dies costs its source alone."""
     workers = options.workers or len(os.sched_getaffinity(0))
-    with Pool(cut, workers=min(workers, len(todo) or 1), timeout_s=options.timeout_s) as pool:
+    work = find_clips if options.output == "index" else cut
+    with Pool(work, workers=min(workers, len(todo) or 1), timeout_s=options.timeout_s) as pool:
         for outcome in pool.run(todo):
             if isinstance(outcome.error, WorkerError):
                 late = isinstance(outcome.error, WorkerTimeout)
@@ -136,6 +141,7 @@ def _still_good(
     if not records:
         return {}
     sizes = {stat.key: stat.size for stat in dest.list("clips/")}
+    parts = {stat.key for stat in dest.list(PARTS)}
     fingerprint = options.fingerprint()
     good = {}
     for stat in found.videos:
@@ -143,7 +149,12 @@ def _still_good(
         if (
             item is not None
             and (item.etag, item.size, item.options) == (stat.etag, stat.size, fingerprint)
-            and all(sizes.get(clip["clip"]) == clip["bytes"] for clip in item.clips)
+            and all(
+                sizes.get(clip["clip"]) == clip["bytes"]
+                if clip["clip"]
+                else part_key(stat.key) in parts
+                for clip in item.clips
+            )
         ):
             good[stat.key] = item
     return good
@@ -160,15 +171,15 @@ def _write(
     """The data set's files, from what became of each source."""
     kept = [key for key, item in done.items() if item.clips]
     splits = assign_splits(kept, notes, shares=options.split, seed=options.seed)
+    numbers = number_sources(dest, kept) if options.output == "index" else {}
     rows, rejects, skipped = [], list(found.rejects), found.skipped
     rejected = {reject.source for reject in rejects}
     for key, item in done.items():
         note = notes.get(key, Note())
         extra = json.dumps(note.extra, sort_keys=True, ensure_ascii=False)
         for clip in item.clips:
-            rows.append(
-                Row(**clip, split=splits[key], caption=note.caption, label=note.label, extra=extra)
-            )
+            told: dict[str, Any] = {"caption": note.caption, "label": note.label, "extra": extra}
+            rows.append(Row(**clip, **told, split=splits[key], packets=numbers.get(key, -1)))
         if not item.clips:
             if item.left[0].reason == Reason.NOT_VIDEO.value and not claims_video(key):
                 skipped += 1
@@ -201,6 +212,7 @@ def _write(
         clips={name: per_split[name] for name in SPLITS},
         rejects=dict(sorted(reasons.items())),
         options=options.model_dump(mode="json", exclude={"workers", "timeout_s"}),
+        originals=src.url if options.output == "index" else None,
     )
     write_dataset(dest, rows, rejects, summary)
     return summary
@@ -221,8 +233,10 @@ def _check_same_shape(dest: Store, options: PrepareOptions) -> None:
 
 
 def _remove_unused(dest: Store, done: dict[str, Record]) -> None:
-    """Delete clips that no row names: of sources that are gone, changed or turned out damaged."""
+    """Delete what no row names: of sources that are gone, changed or turned out damaged."""
     used = {clip["clip"] for item in done.values() for clip in item.clips}
-    unused = [stat.key for stat in dest.list("clips/") if stat.key not in used]
+    used |= {part_key(key) for key, item in done.items() if item.clips}
+    files = chain(dest.list("clips/"), dest.list(PARTS))
+    unused = [stat.key for stat in files if stat.key not in used]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(dest.delete, unused))

@@ -78,6 +78,9 @@ def show_inspection(found: dict[str, Any]) -> None:
         f"{n['seen']} files seen = {n['kept']} kept + {n['rejected']} rejected "
         f"+ {n['skipped']} not video\n"
     )
+    if found["originals"]:
+        how = ", ".join(f"{count} {name}" for name, count in found["indexed"].items())
+        console.print(f"reads from {found['originals']}; packet index: {how}\n")
     splits = Table("split", "clips", "sources", "seconds", "captions", "labels", box=None)
     for name, row in found["splits"].items():
         splits.add_row(
