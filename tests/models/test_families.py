@@ -15,11 +15,15 @@ from vidgen.models.base import Objective, build_objective
 from vidgen.types import Batch, Condition
 
 
+# Other tests add rows of their own to the table.
+SHIPPED = sorted(name for name, package in FAMILIES.items() if package.startswith("vidgen."))
+
+
 def test_every_family_is_tested() -> None:
-    assert set(TINY) == set(FAMILIES)
+    assert set(TINY) == set(SHIPPED)
 
 
-@pytest.fixture(params=sorted(FAMILIES))
+@pytest.fixture(params=SHIPPED)
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
