@@ -85,21 +85,23 @@ class CachedStore(Store):
     def _keep(self, path: Path, data: bytes) -> None:
         size = len(data) + _CHECK
         path.parent.mkdir(parents=True, exist_ok=True)
+        # The file appears under the lock: what another process counts when it makes room is all
+        # there is, and nobody's file is promised but not yet there.
         with self._locked():
             used = self._used() + size
             if used > self.limit:
                 used = self._make_room(int(self.limit * _FULL_TO) - size) + size
+            part = self.folder / f"{secrets.token_hex(8)}.part"
+            try:
+                with part.open("xb") as file:
+                    file.write(data)
+                    file.write(zlib.crc32(data).to_bytes(_CHECK, "big"))
+                os.replace(part, path)
+            except BaseException:
+                with suppress(OSError):  # the first error is the one to show
+                    part.unlink(missing_ok=True)
+                raise
             (self.folder / _USED).write_text(str(used))
-        part = self.folder / f"{secrets.token_hex(8)}.part"
-        try:
-            with part.open("xb") as file:
-                file.write(data)
-                file.write(zlib.crc32(data).to_bytes(_CHECK, "big"))
-            os.replace(part, path)
-        except BaseException:
-            with suppress(OSError):  # the first error is the one to show
-                part.unlink(missing_ok=True)
-            raise
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
