@@ -38,21 +38,28 @@ def test_the_mean_is_covered_about_as_often_as_promised() -> None:
 def test_half_samples_have_the_spread_of_the_mean() -> None:
     """For a mean the answer is known: 1.96 s / sqrt n."""
     values = torch.randn(100, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    value, low, high = half_samples(lambda rows: float(values[rows].mean()), 100, rounds=2000)
-    assert value == pytest.approx(values.mean().item())
+    found = half_samples(lambda rows: {"m": float(values[rows].mean())}, 100, rounds=2000)["m"]
+    assert found.value == pytest.approx(values.mean().item())
     width = 2 * 1.96 * values.std().item() / math.sqrt(100)
-    assert high - low == pytest.approx(width, rel=0.1)
+    assert found.high - found.low == pytest.approx(width, rel=0.1)
 
 
 def test_half_samples_of_a_distance_hold_its_value() -> None:
     """The bias of having half as many clips does not push the interval away from the value."""
     generator = torch.Generator().manual_seed(3)
     a, b = (torch.randn(80, 20, generator=generator) for _ in range(2))
-    value, low, high = half_samples(
-        lambda rows: frechet_distance(Gaussian.of(a[rows]), Gaussian.of(b[rows])), 80
-    )
-    assert low < value < high
-    assert high - low < value
+    found = half_samples(
+        lambda rows: {"d": frechet_distance(Gaussian.of(a[rows]), Gaussian.of(b[rows]))}, 80
+    )["d"]
+    assert found.low < found.value < found.high
+    assert found.high - found.low < found.value
+
+
+def test_what_half_of_the_clips_do_not_allow_has_no_interval() -> None:
+    def statistics(rows: torch.Tensor) -> dict[str, float]:
+        return {"always": 1.0, **({"many": 2.0} if len(rows) > 6 else {})}
+
+    assert set(half_samples(statistics, 10, rounds=5)) == {"always"}
 
 
 def test_bad_input() -> None:

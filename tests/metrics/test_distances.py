@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from vidgen.errors import EvaluationError
 from vidgen.metrics.distances import (
     InceptionScore,
-    KernelDistance,
     inception_score,
     kernel_distance,
 )
 from vidgen.metrics.frechet import FrechetDistance, Gaussian, extrapolated, frechet_distance
-from vidgen.metrics.neighbours import Manifolds, copies, manifolds, radii
+from vidgen.metrics.neighbours import copies, manifolds, radii
+from vidgen.metrics.set_scores import DistributionScorer, SetScores, temporal_sample
 
 
 def random(n: int, d: int, seed: int, *, shift: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -257,7 +257,7 @@ class TestStreaming:
         shuffled = torch.randperm(500, generator=torch.Generator().manual_seed(1))
         results = []
         for order, size in ((index, 500), (index, 13), (shuffled, 29)):
-            metric = KernelDistance(4, limit=50)
+            metric = temporal_sample(limit=50)
             for rows in order.split(size):
                 metric.update(features[rows], index[rows], real=True)
                 metric.update(features[rows] + 1, index[rows], real=False)
@@ -270,10 +270,57 @@ class TestStreaming:
         picked = results[0][1]
         assert 150 < picked.double().mean() < 350  # spread over the clips, not the first ones
 
-    def test_wrong_shapes(self) -> None:
-        metric = Manifolds(4)
+    def test_both_sides_keep_the_same_clips(self) -> None:
+        metric = SetScores(DistributionScorer("frame-stats"), 3, per_video=2, limit=20)
+        for rows in torch.arange(40).split(7):
+            frames = rows.repeat_interleave(2)[:, None].float().expand(-1, 3)
+            metric.add(frames, rows, real=True)
+            metric.add(frames, rows, real=False)
+        real, fake = metric.sides()
+        assert real.shape == (10, 2, 3)
+        assert torch.equal(real, fake)
+
+    def test_a_stream_of_10000_clips_needs_no_more_than_one_of_2000(self) -> None:
+        """What is held stays bounded, and scores come from all of the clips."""
+        frechet = FrechetDistance(16)
+        sets = SetScores(DistributionScorer("st-stats"), 16, limit=500)
+
+        def held() -> int:
+            states = [*sets.metric_state.values(), *frechet.metric_state.values()]
+            tensors = [t for s in states for t in (s if isinstance(s, list) else [s])]
+            return sum(t.numel() * t.element_size() for t in tensors)
+
+        most = {}
+        for start in range(0, 10_000, 200):
+            rows = torch.arange(start, start + 200)
+            for real in (True, False):
+                part = random(200, 16, start + real)
+                frechet.update(part, real=real)
+                sets.update(part, rows, real=real)
+            most[start] = held()
+        early = max(size for start, size in most.items() if start < 2000)
+        assert max(most.values()) <= early
+        assert int(frechet.real_n) == 10_000
+        assert float(frechet.compute()) < 0.05
+        assert len(sets.sample("real")[0]) == 500
+
+    def test_wrong_shapes_and_too_few(self) -> None:
+        metric = SetScores(DistributionScorer("st-stats"), 4)
         with pytest.raises(EvaluationError, match=r"shape \(3, 5\); expected \(3, 4\)"):
             metric.update(torch.zeros(3, 5), torch.arange(3), real=True)
         metric.update(torch.zeros(3, 4), torch.arange(3), real=True)
-        with pytest.raises(EvaluationError, match=r"needs at least 6 clips .* 3 real and 0"):
+        with pytest.raises(EvaluationError, match="at least 2 on each side, got 0"):
             metric.compute()
+
+    def test_what_few_videos_allow(self) -> None:
+        scorer = DistributionScorer("st-stats")
+        names = {
+            n: set(scorer(random(n, 4, 0)[:, None], random(n, 4, 1)[:, None])) for n in (3, 8, 30)
+        }
+        assert names[3] == {"fd_st-stats", "kd_st-stats"}
+        assert names[8] - names[3] == {f"{s}_st-stats" for s in SHARES}
+        assert names[30] - names[8] == {"fd_st-stats_unbiased"}
+        assert names[30] == set(scorer.about)
+
+
+SHARES = ("precision", "recall", "density", "coverage")

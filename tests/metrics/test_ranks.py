@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
-from vidgen.metrics.distances import InceptionScore, KernelDistance
+from vidgen.metrics.distances import InceptionScore
 from vidgen.metrics.frechet import FrechetDistance
-from vidgen.metrics.neighbours import Manifolds
-from vidgen.metrics.temporal import TemporalConsistency
+from vidgen.metrics.set_scores import DistributionScorer, SetScores, temporal_sample
 
 N, D = 64, 12
 
@@ -25,21 +24,20 @@ def planted() -> tuple[Tensor, Tensor]:
 def scores(rows: Tensor, fake_rows: Tensor) -> dict[str, float]:
     """All metrics on these rows of the planted features."""
     real, fake = planted()
-    frechet, kernel, share = FrechetDistance(D), KernelDistance(D), Manifolds(D, limit=40)
-    classes, temporal = InceptionScore(D), TemporalConsistency()
+    frechet, classes = FrechetDistance(D), InceptionScore(D)
+    sets = SetScores(DistributionScorer("st-stats"), D // 2, per_video=2, limit=80)
+    temporal = temporal_sample()
     for at in rows.split(5):
         frechet.update(real[at], real=True)
-        kernel.update(real[at], at, real=True)
-        share.update(real[at], at, real=True)
+        sets.update(real[at], at, real=True)
         temporal.update(real[at, :4].abs(), at, real=True)
     for at in fake_rows.split(7):
         frechet.update(fake[at], real=False)
-        kernel.update(fake[at], at, real=False)
-        share.update(fake[at], at, real=False)
+        sets.update(fake[at], at, real=False)
         temporal.update(fake[at, :4].abs(), at, real=False)
         classes.update(fake[at].softmax(1))
-    found = {"frechet": frechet.compute(), "kernel": kernel.compute(), "is": classes.compute()}
-    found |= share.compute() | temporal.compute()
+    found = {"frechet": frechet.compute(), "is": classes.compute()}
+    found |= sets.compute() | temporal.compute()
     return {name: float(value) for name, value in found.items()}
 
 
@@ -73,10 +71,11 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
 
 def test_merged_states_equal_one() -> None:
     real, fake = planted()
-    half, other, whole = (KernelDistance(D) for _ in range(3))
+    half, other, whole = (SetScores(DistributionScorer("st-stats"), D) for _ in range(3))
     for metric, rows in ((half, slice(0, 30)), (other, slice(30, N)), (whole, slice(0, N))):
         at = torch.arange(N)[rows]
         metric.update(real[rows], at, real=True)
         metric.update(fake[rows], at, real=False)
     half.merge_state(other)
-    assert float(half.compute()) == pytest.approx(float(whole.compute()), rel=1e-9)
+    merged = {name: float(value) for name, value in half.compute().items()}
+    assert merged == pytest.approx({n: float(v) for n, v in whole.compute().items()}, rel=1e-9)

@@ -19,12 +19,12 @@ ROUNDS = 2000  # for means, which cost nothing
 SET_ROUNDS = 200  # for statistics of whole sets
 LEVEL = 0.95
 
-Statistic = Callable[[Tensor], float]  # of the clips with these indices
+Statistics = Callable[[Tensor], dict[str, float]]  # of the clips with these indices
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far apart two runs are.
+    """How far apart two runs are, or how far a score is from 0.
 
     Attributes:
         value: this run's score minus the other's.
@@ -62,24 +62,28 @@ def paired_means(
 
 
 def half_samples(
-    statistic: Statistic, n: int, *, rounds: int = SET_ROUNDS, seed: int = 0
-) -> tuple[float, float, float]:
-    """A statistic of n clips, and the ends of its 95 % interval.
+    statistics: Statistics, n: int, *, rounds: int = SET_ROUNDS, seed: int = 0
+) -> dict[str, Difference]:
+    """Statistics of n clips by name, with the ends of their 95 % intervals.
 
     For statistics of a set, such as distances between distributions and shares of neighbours, the
-    usual
-    bootstrap is wrong: a clip drawn twice is its own nearest neighbour. Instead each round takes a
-        random half
-    without repeats; the spread over halves is that of the whole set (delete-half jackknife, Shao
-    and Wu 1989). Their common shift, the bias of having half as many clips, is taken out.
+    usual bootstrap is wrong: a clip drawn twice is its own nearest neighbour. Instead each round
+    takes a random half without repeats; the spread over halves is that of the whole set
+    (delete-half jackknife, Shao and Wu 1989). Their common shift, the bias of having half as many
+    clips, is taken out. A statistic that half of the clips do not allow has no interval: it is
+    left out.
     """
     _enough(n)
-    value = statistic(torch.arange(n))
+    whole = statistics(torch.arange(n))
     generator = torch.Generator().manual_seed(seed)
-    halves = [statistic(_half(n, generator)) for _ in range(rounds)]
-    spread = torch.tensor(halves, dtype=torch.float64)
-    low, high = _ends(spread - spread.mean())
-    return value, value + low, value + high
+    halves = [statistics(_half(n, generator)) for _ in range(rounds)]
+    found = {}
+    for name, value in whole.items():
+        spread = torch.tensor([half[name] for half in halves if name in half], dtype=torch.float64)
+        if len(spread) == rounds:
+            low, high = _ends(spread - spread.mean())
+            found[name] = Difference(value=value, low=value + low, high=value + high)
+    return found
 
 
 def _half(n: int, generator: torch.Generator) -> Tensor:

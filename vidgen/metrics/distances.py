@@ -16,7 +16,6 @@ from torchmetrics import Metric
 
 from vidgen.errors import EvaluationError
 from vidgen.metrics.frechet import finite
-from vidgen.metrics.sample import FeatureSample
 
 _ROWS = 2048  # rows of a kernel matrix held at a time
 
@@ -55,16 +54,6 @@ def inception_score(probabilities: Tensor) -> float:
     """
     p = probabilities.double()
     return _score(len(p), p.sum(0), torch.special.entr(p).sum())
-
-
-class KernelDistance(FeatureSample):
-    """`kernel_distance` over a stream."""
-
-    higher_is_better = False
-
-    def compute(self) -> Tensor:
-        """Scalar."""
-        return torch.tensor(kernel_distance(*self.both(2)), dtype=torch.float64)
 
 
 class InceptionScore(Metric):

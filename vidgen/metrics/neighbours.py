@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from vidgen.errors import EvaluationError
-from vidgen.metrics.sample import FeatureSample
 
 NEIGHBOURS = 5  # k, as Naeem et al. recommend
 _ROWS = 1024  # rows of a distance matrix held at a time
@@ -117,25 +116,6 @@ def copies(fake: Tensor, train: Tensor, held_out: Tensor, *, quantile: float = 0
         distance=distance,
         nearest=nearest,
     )
-
-
-class Manifolds(FeatureSample):
-    """`manifolds` over a stream.
-
-    Args:
-        k: neighbours that set a ball's radius.
-    """
-
-    higher_is_better = True
-
-    def __init__(self, dim: int, *, k: int = NEIGHBOURS, **kwargs: int) -> None:
-        super().__init__(dim, **kwargs)
-        self.k = k
-
-    def compute(self) -> dict[str, Tensor]:
-        """precision, recall, density, coverage."""
-        scores = manifolds(*self.both(self.k + 1), k=self.k)
-        return {name: torch.tensor(value) for name, value in vars(scores).items()}
 
 
 def _nearest(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:

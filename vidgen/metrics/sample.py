@@ -20,7 +20,7 @@ LIMIT = 10_000  # features a side; 20 MB at D = 512
 
 
 class FeatureSample(Metric):
-    """Base of the metrics that need the features themselves: subclasses write `compute`.
+    """Base of metrics that need the features themselves: subclasses write `compute`.
 
     Args:
         dim: D, feature size.
@@ -60,17 +60,6 @@ class FeatureSample(Metric):
         index = self._joined(f"{side}_index", (0,), torch.int64)
         order = _ticket(index).argsort(stable=True)[: self.limit]
         return features[order], index[order]
-
-    def both(self, least: int) -> tuple[Tensor, Tensor]:
-        """Real and generated features; EvaluationError when a side has fewer than `least`."""
-        real, fake = self.sample("real")[0], self.sample("fake")[0]
-        if min(len(real), len(fake)) < least:
-            raise EvaluationError(
-                f"{type(self).__name__} needs at least {least} clips on each side, "
-                f"got {len(real)} real and {len(fake)} generated",
-                fix="Raise evaluate.clips, or use a split with more clips.",
-            )
-        return real, fake
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         # A rank that saw no clip must still hand over tensors of the right shape.

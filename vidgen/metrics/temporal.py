@@ -11,7 +11,6 @@ Legend: N clips, T frames, H height, W width.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor
 
 from vidgen.errors import EvaluationError
 from vidgen.metrics.flow import Array, flow, grey, occluded, warp
-from vidgen.metrics.sample import LIMIT, FeatureSample
 
 MEASURES = ("warp_error", "flicker", "roughness", "motion")
 # Below this a measurement is rounding noise: a tenth of a grey level; for motion, of the frame's
@@ -99,27 +97,8 @@ def consistency(real: Tensor, fake: Tensor) -> dict[str, float]:
     return {"temporal_consistency": together, **{f"{n}_agreement": s for n, s in scores.items()}}
 
 
-class TemporalConsistency(FeatureSample):
-    """`consistency` and the mean measurements of both sides, over a stream of clips."""
-
-    higher_is_better = True
-
-    def __init__(self, *, limit: int = LIMIT, **kwargs: Any) -> None:
-        super().__init__(len(MEASURES), limit=limit, **kwargs)
-
-    def watch(self, video: Tensor, index: Tensor, *, real: bool) -> Tensor:
-        """Measure (B, 3, T, H, W) uint8 clips, add them, return the (B, 4) measurements."""
-        clips = video.permute(0, 2, 3, 4, 1).cpu().numpy()
-        rows = [list(measure(clip).values()) for clip in clips]
-        found = torch.tensor(rows, dtype=torch.float64)
-        self.update(found, index, real=real)
-        return found
-
-    def compute(self) -> dict[str, Tensor]:
-        """The scores of `consistency`, then each measurement's mean, as itself and as real_*."""
-        real, fake = self.both(1)
-        out = consistency(real, fake)
-        for column, name in enumerate(MEASURES):
-            out[name] = float(fake[:, column].mean())
-            out[f"real_{name}"] = float(real[:, column].mean())
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in out.items()}
+def measure_all(video: Tensor) -> Tensor:
+    """(B, 4) float64 measurements of (B, 3, T, H, W) uint8 clips, columns as in MEASURES."""
+    clips = video.permute(0, 2, 3, 4, 1).cpu().numpy()
+    rows = [list(measure(clip).values()) for clip in clips]
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(MEASURES))
