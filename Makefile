@@ -7,10 +7,11 @@ DEMO ?= demo
 # One thread per core and no oversubscription when tests run side by side.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo test lint bench image clean
+.PHONY: help demo test test-slow lint bench image clean
 help:
 	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
 	@echo "make test    the tests (at most fifteen minutes on two cores)"
+	@echo "make test-slow  the tests that take minutes each"
 	@echo "make lint    format, lint and type checks"
 	@echo "make bench   benchmarks; each prints a ratio"
 	@echo "make image   build the container image from a clean clone and train in it (docker needed)"
@@ -25,7 +26,10 @@ demo: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh $(DEMO) $(DEMO_FLAGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadgroup -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow --timeout=3600
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
