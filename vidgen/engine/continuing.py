@@ -12,6 +12,7 @@ from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
 from vidgen.data.dataset import frame_rate
 from vidgen.data.loader import ensure_dataset
+from vidgen.data.show import bar
 from vidgen.engine.export import is_exported
 from vidgen.errors import ConfigError
 from vidgen.storage.open import open_store
@@ -38,7 +39,10 @@ def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
     exists = folder.exists()
     if resume is not None and not exists:
         folder.config()  # raises, saying what is missing
-    dataset = ensure_dataset(config)
+    with bar("data set") as update:  # a synthetic one may have to be made first
+        dataset = ensure_dataset(
+            config, progress=lambda what, done, total: update(done, total, what)
+        )
     data = config.data.model_copy(
         update={
             "labels": tuple(dataset.labels),
