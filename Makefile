@@ -7,13 +7,14 @@ DEMO ?= demo
 # One thread per core and no oversubscription when tests run side by side.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo test test-slow lint bench image clean
+.PHONY: help demo test test-slow lint bench bench-data image clean
 help:
 	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
 	@echo "make test    the tests (at most fifteen minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make lint    format, lint and type checks"
 	@echo "make bench   benchmarks; each prints a ratio"
+	@echo "make bench-data  clip readers beside torchcodec, decord, MosaicML Streaming, WebDataset"
 	@echo "make image   build the container image from a clean clone and train in it (docker needed)"
 
 $(READY): pyproject.toml constraints.txt
@@ -38,6 +39,12 @@ lint: $(READY)
 
 bench: $(READY)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+# Clip readers beside their peers; the first run makes 2 GB of videos. FOOTAGE=folder of real clips.
+bench-data: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench-data]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'mosaicml-streaming>=0.11,<1'
+	$(BIN)/python benchmarks/data/run.py $(if $(FOOTAGE),--footage $(FOOTAGE))
 
 image:
 	@tests/image/build.sh
