@@ -84,5 +84,5 @@ if command -v cyclonedx-py >/dev/null; then
   cyclonedx-py requirements --output-file "${SBOM:-vidgen-image.cdx.json}" - <<<"$packages"
 fi
 if command -v pip-audit >/dev/null; then
-  pip-audit --no-deps --disable-pip --requirement <(grep -v '^\(torch\|vidgen\)==' <<<"$packages")
+  pip-audit --strict --no-deps --disable-pip --requirement <(grep -v '^\(torch\|vidgen\)==' <<<"$packages")
 fi
