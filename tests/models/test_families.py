@@ -14,7 +14,6 @@ from vidgen.errors import ModelError
 from vidgen.models.base import Objective, build_objective
 from vidgen.types import Batch, Condition
 
-
 # Other tests add rows of their own to the table.
 SHIPPED = sorted(name for name, package in FAMILIES.items() if package.startswith("vidgen."))
 

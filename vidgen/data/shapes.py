@@ -6,6 +6,7 @@ that a word means the same to both.
 
 from __future__ import annotations
 
+from collections.abc import Container
 import itertools
 import re
 from dataclasses import asdict, dataclass
@@ -89,7 +90,7 @@ def read_caption(caption: str) -> Scene | None:
     if found is None:
         return None
     scene = Scene(**found.groupdict())
-    tables = (COLOURS, SHAPES, DIRECTIONS, SPEEDS, BACKGROUNDS)
+    tables: tuple[Container[str], ...] = (COLOURS, SHAPES, DIRECTIONS, SPEEDS, BACKGROUNDS)
     known = all(word in table for word, table in zip(asdict(scene).values(), tables, strict=True))
     return scene if known else None
 
