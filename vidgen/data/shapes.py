@@ -6,9 +6,9 @@ that a word means the same to both.
 
 from __future__ import annotations
 
-from collections.abc import Container
 import itertools
 import re
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from typing import Any
 
