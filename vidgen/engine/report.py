@@ -141,7 +141,7 @@ def _charts(lines: list[Line]) -> list[Chart]:
     train = [series(n, "train" if n == "loss" else n, smooth=True) for n in losses]
     charts = [
         draw("Loss", [*train, series("val_loss", "validation", dots=True)]),
-        draw("Learning rate", [series("lr", "lr")]),
+        draw("Learning rate", [series("lr", "lr")], from_zero=True),
         draw("Throughput", [series("clips_per_s", "clips/s", smooth=True)], from_zero=True),
         draw("Gradient norm", [series(n, n.replace("_", " "), smooth=True) for n in norms]),
     ]
