@@ -99,7 +99,9 @@ def test_page_asks_for_nothing_and_complains_about_nothing(window: Browser, page
     window.requests(), window.complaints()
     window.open(page)
     time.sleep(0.5)
-    outside = [url for url in window.requests() if not url.startswith(("data:", page.as_uri()))]
+    # chrome: is the browser's own first page, which on a busy machine is still loading.
+    own = ("data:", "chrome:", page.as_uri())
+    outside = [url for url in window.requests() if not url.startswith(own)]
     assert outside == []
     assert window.complaints() == []
 
