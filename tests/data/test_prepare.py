@@ -309,7 +309,7 @@ def test_no_video_that_can_be_used(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.mp4").write_text("no")
     (tmp_path / "raw" / "b.mp4").touch()
-    with pytest.raises(DataError, match=r"none of the 2 videos .* 1 not_video, 1 empty_file"):
+    with pytest.raises(DataError, match=r"none of the 2 videos .* 1 empty_file, 1 not_video"):
         prepare(str(tmp_path / "raw"), str(tmp_path / "made"), SMALL)
     assert len((tmp_path / "made" / REJECTS).read_text().splitlines()) == 2
     assert not (tmp_path / "made" / SUMMARY).exists()

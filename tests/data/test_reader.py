@@ -112,7 +112,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
                 ("mp4", "mpeg4"),
                 ("avi", "mpeg4"),
                 ("matroska", "mpeg4"),
-                ("mpeg", "mpeg2video"),
+                ("mpegts", "mpeg2video"),
                 ("mov", "mjpeg"),
             ]
         )

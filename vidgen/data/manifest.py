@@ -143,9 +143,8 @@ def read_summary(store: Store) -> DatasetSummary:
     """dataset.json. Raises DataError if there is none or it is not ours."""
     try:
         text = store.read(SUMMARY)
-    except NotFoundInStore as error:
-        if "bucket" in error.what:
-            raise
+    except NotFoundInStore:
+        next(store.list(SUMMARY), None)  # raises where it is the bucket that is missing
         raise DataError(
             f"{store.url} holds no prepared data set (no {SUMMARY})",
             fix=f"Make one: vidgen data prepare VIDEOS {store.url}",

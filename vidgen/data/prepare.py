@@ -36,7 +36,7 @@ from vidgen.data.manifest import (
 from vidgen.data.originals import find_clips, number_sources, part_key
 from vidgen.data.pool import Pool, WorkerError, WorkerTimeout
 from vidgen.data.reasons import Reason
-from vidgen.data.sources import Found, claims_video, find_sources
+from vidgen.data.sources import Found, claims_video, find_sources, no_video
 from vidgen.data.split import assign_splits
 from vidgen.errors import DataError, Interrupted
 from vidgen.storage.base import Store
@@ -190,11 +190,13 @@ def _write(
             for x in item.left
         ]
     reasons = Counter(reject.reason.value for reject in rejects)
+    if not rows and not rejected:
+        raise no_video(src, skipped)
     if not rows:
         write_rejects(dest, rejects)
-        why = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+        why = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
         raise DataError(
-            f"none of the {len(rejected)} videos in {src.url} can be used: {why or 'no video'}",
+            f"none of the {len(rejected)} videos in {src.url} can be used: {why}",
             fix=f"See {dest.where(REJECTS)}.",
         )
     per_split = Counter(row.split for row in rows)

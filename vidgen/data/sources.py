@@ -79,9 +79,14 @@ def find_sources(src: Store, *, leave_out: Store) -> Found:
         else:
             skipped += 1
     if not videos and not rejects:
-        saw = f"{skipped} other files" if skipped else "no file at all"
-        raise DataError(f"no video in {src.url}: {saw}", fix="Give a folder with video files.")
+        raise no_video(src, skipped)
     return Found(videos=videos, rejects=rejects, skipped=skipped, others=others)
+
+
+def no_video(src: Store, others: int) -> DataError:
+    """The error for a SRC without a single video."""
+    saw = f"{others} other files" if others else "no file at all"
+    return DataError(f"no video in {src.url}: {saw}", fix="Give a folder with video files.")
 
 
 def _bad_name(src: Store, key: str) -> Reject | None:
