@@ -155,3 +155,5 @@ def test_a_run_lives_in_an_object_store(
     model, _ = load_model(url)
     expected = weights(local)
     assert all(value.equal(expected[name]) for name, value in model.state_dict().items())
+    with pytest.raises(StorageError, match="no-such-bucket"):
+        train(make_config(run="s3://no-such-bucket/run"))

@@ -15,6 +15,7 @@ from engine.test_train import curve
 
 from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
+from vidgen.engine.train import train
 from vidgen.storage.run_folder import RunFolder
 
 FLOW = {
@@ -25,9 +26,9 @@ VIDGEN = [sys.executable, "-c", "from vidgen.cli import main; main()"]
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def flow(make_config: MakeConfig, **train: int) -> RunConfig:
+def flow(make_config: MakeConfig, **keys: int) -> RunConfig:
     """A tiny model of a real family: the command line knows no other."""
-    config = make_config(train=train)
+    config = make_config(train=keys)
     return RunConfig.model_validate({**config.model_dump(mode="json"), "model": FLOW})
 
 
@@ -64,9 +65,8 @@ def test_a_signal_finishes_the_step_saves_and_exits_130(
         f"interrupted: stopped after step {stopped} of 1000000, all of it saved. "
         f"Go on with: vidgen train --resume {folder.url}"
     ]
-    again = ["train", "--resume", folder.url, "--set", f"train.steps={stopped + 2}"]
-    done = subprocess.run([*VIDGEN, *again], env=ALONE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    longer = folder.config().train.model_copy(update={"steps": stopped + 2})
+    train(folder.config().model_copy(update={"train": longer}), resume=folder.url)
     assert [line["step"] for line in folder.metrics()] == list(range(1, stopped + 3))
 
 
@@ -75,8 +75,7 @@ def test_two_ranks_of_torchrun_train_like_one_process(
 ) -> None:
     config = flow(make_config)
     path = write(config, tmp_path)
-    one, two = str(tmp_path / "one"), str(tmp_path / "two")
-    subprocess.run([*VIDGEN, "train", path, "--set", f"run={one}"], env=ALONE, check=True)
+    one, two = train(config), str(tmp_path / "two")
     script = tmp_path / "rank.py"
     script.write_text("from vidgen.cli import main; main()")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]

@@ -80,7 +80,7 @@ def load_checkpoint(
     used. Returns its step, None when there is no checkpoint. Raises CheckpointError when there are
     checkpoints and all are damaged, or the one asked for is.
     """
-    steps = ranks.share(folder.checkpoint_steps() if step is None else [step])
+    steps = ranks.from_lead(folder.checkpoint_steps) if step is None else [step]
     problem: CheckpointError | None = None
     for candidate in reversed(steps):
         if problem is not None and ranks.lead:

@@ -43,6 +43,8 @@ def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
         dataset = ensure_dataset(
             config, progress=lambda what, done, total: update(done, total, what)
         )
+    for split in ("train", "val"):
+        dataset.usable(split, config)  # raises now rather than at the first validation
     data = config.data.model_copy(
         update={
             "labels": tuple(dataset.labels),

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from vidgen.errors import VidgenError
+
 Value = TypeVar("Value")
 
 
@@ -50,9 +52,18 @@ class Ranks:
         dist.all_gather_object(found, value, group=self.control)
         return found  # type: ignore[return-value]
 
-    def share(self, value: Value) -> Value:
-        """Rank 0's value, on every rank."""
-        return self.gather(value)[0]
+    def from_lead(self, make: Callable[[], Value]) -> Value:
+        """What `make` returns on rank 0, on every rank. A VidgenError is raised on every rank."""
+        found: Value | VidgenError | None = None
+        if self.lead:
+            try:
+                found = make()
+            except VidgenError as error:
+                found = error
+        found = self.gather(found)[0]
+        if isinstance(found, VidgenError):
+            raise found
+        return found  # type: ignore[return-value]
 
     def barrier(self) -> None:
         if self.control is not None:

@@ -166,7 +166,9 @@ def _ray(scale: ScaleConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    # A person at a terminal wants progress alone; the log of a run on a cluster wants every rank.
+    output = os.environ.get("VIDGEN_WORKER_OUTPUT") == "1"
+    quiet: dict[str, Any] = {"log_to_driver": output, "logging_level": logging.ERROR}
     address = os.environ.get("RAY_ADDRESS")
     if address:
         try:

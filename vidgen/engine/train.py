@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from vidgen.config.run import RunConfig
 from vidgen.data.loader import ensure_dataset
@@ -36,7 +37,7 @@ def train(config: RunConfig, *, resume: str | None = None) -> str:
         return _train_on_ray(config, resume)
     with join_ranks() as ranks:
         _check_shares(config, ranks)
-        config = ranks.share(prepare_run(config, resume) if ranks.lead else config)
+        config = ranks.from_lead(partial(prepare_run, config, resume))
         with Watcher.of(config.train.steps, shown=ranks.lead) as display:
             display.say(_opening(config))
             if (done := finished_step(config)) is None:
