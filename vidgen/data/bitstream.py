@@ -27,8 +27,7 @@ class Bitstream:
     def __init__(self, codec: str, extradata: bytes) -> None:
         self._units = _framing(codec, extradata)
         # Pictures of the highest temporal layer only are free of references; 0 means unknown.
-        layers = extradata[21] >> 3 & 7 if codec == "hevc" and len(extradata) > 22 else 0
-        self._top_layer = layers if extradata[:1] == b"\1" else 0
+        self._top_layer = _hevc_layers(extradata) if codec == "hevc" else 0
         self._disposable: Callable[[View], bool] | None = {
             "h264": self._h264_disposable,
             "hevc": self._hevc_disposable,
@@ -101,6 +100,18 @@ class Bitstream:
     def _hevc_can_start(self, packet: View) -> bool:
         kinds = {unit[0] >> 1 & 63 for unit in self._units(packet)}
         return all(16 <= kind <= 23 for kind in kinds if kind < 32)
+
+
+def _hevc_layers(extradata: bytes) -> int:
+    """Temporal layers of an HEVC stream, from hvcC or from a video parameter set; 0 if unknown."""
+    if extradata[:1] == b"\1":
+        return extradata[21] >> 3 & 7 if len(extradata) > 22 else 0
+    for unit in _by_start_code(memoryview(extradata)):
+        if unit[0] >> 1 & 63 == 32:  # VPS
+            bits = _Bits(bytes(unit[2:6]))
+            bits.u(4 + 1 + 1 + 6)
+            return bits.u(3) + 1
+    return 0
 
 
 def _framing(codec: str, extradata: bytes) -> Callable[[View], Iterator[View]]:
