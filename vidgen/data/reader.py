@@ -292,6 +292,8 @@ class _Clip:
     def take(self, row: int, frame: Any) -> None:
         if self._frames is None:
             self._frames = np.empty((self._length, *self._scaler.shape(frame), 3), dtype=np.uint8)
+        if self._scaler.shape(frame) != self._frames.shape[1:3]:
+            raise Rejected(Reason.CORRUPT, "the frame size changes on the way: give a size")
         first, *others = self.slots[row]
         self._scaler(frame, self._frames[first])
         for place in others:
