@@ -47,7 +47,7 @@ def paths(command: click.Command, at: tuple[str, ...] = ()) -> list[tuple[str, .
 def test_every_command_explains_itself(vidgen: Any, words: tuple[str, ...]) -> None:
     code, out, err = vidgen(*words, "--help")
     assert (code, err) == (0, "")
-    assert out.startswith(f"Usage: {Path(sys.argv[0]).name} {' '.join(words)}".rstrip())
+    assert " ".join(words) in out.splitlines()[0].removeprefix("Usage: ")
     assert "--debug" in out
 
 
