@@ -202,6 +202,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetSummary]
     return made, prepare(str(raw), str(made), SMALL)
 
 
+@pytest.mark.xdist_group("zoo")
 def test_everything_is_kept_rejected_or_skipped(zoo: tuple[Path, DatasetSummary]) -> None:
     made, summary = zoo
     rejects = {r.source: r.reason.value for r in read_rejects(LocalStore(made))}
@@ -231,6 +232,7 @@ def test_everything_is_kept_rejected_or_skipped(zoo: tuple[Path, DatasetSummary]
     assert sum(summary.rejects.values()) == len(rejects)
 
 
+@pytest.mark.xdist_group("zoo")
 def test_no_clip_of_a_rejected_source_stays(zoo: tuple[Path, DatasetSummary]) -> None:
     made, _ = zoo
     rows = set(open_dataset(str(made)).table["clip"].to_pylist())

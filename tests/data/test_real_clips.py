@@ -19,6 +19,7 @@ from vidgen.data.video import decode, probe
 from vidgen.storage.local import LocalStore
 from vidgen.storage.open import open_store
 
+pytestmark = pytest.mark.xdist_group("real clips")  # they share what takes long to prepare
 OPTIONS = PrepareOptions(width=64, height=64, fps=8, clip_seconds=8)
 VIDEO = {".mp4", ".mkv", ".avi", ".AVI", ".webm", ".3gp"}
 
