@@ -47,6 +47,17 @@ def test_without_any_marker_there_is_nothing_to_load(run: Path) -> None:
         load_model(str(run))
 
 
+def test_going_on_from_half_written_checkpoints_alone_says_so(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for marker in run.glob("checkpoints/*/COMMITTED"):
+        marker.unlink()
+    expected = curve(str(run))
+    train(RunFolder(str(run)).config(), resume=str(run))
+    assert "so none is read: step_00000004, step_00000008" in capsys.readouterr().out
+    assert curve(str(run)) == expected
+
+
 def cut(shard: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-100])
 

@@ -171,8 +171,9 @@ def _explain(
     name: str,
     root: type[BaseModel] = RunConfig,
 ) -> ConfigError:
-    """The first pydantic error as one line: where, which key, what was expected."""
-    first = error.errors()[0]
+    """One pydantic error as one line: where, which key, what was expected."""
+    # A key that is missing often follows from another that is wrong: that one is told first.
+    first = min(error.errors(), key=lambda found: found["type"] == "missing")
     at: Path_ = tuple(p for p in first["loc"])
     key = ".".join(str(p) for p in at)
     where = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), name)

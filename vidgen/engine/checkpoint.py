@@ -93,6 +93,9 @@ def load_checkpoint(
         return candidate
     if problem is not None:
         raise problem
+    if ranks.lead and (half := folder.half_written_steps()):
+        names = ", ".join(map(step_name, half))
+        say(f"no checkpoint has its commit marker, so none is read: {names}; starting at step 0")
     return None
 
 

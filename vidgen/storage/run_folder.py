@@ -79,13 +79,21 @@ class RunFolder:
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of committed checkpoints, oldest first. A half-written checkpoint is not listed."""
-        found = []
+        return sorted(step for step, committed in self._checkpoints().items() if committed)
+
+    def half_written_steps(self) -> list[int]:
+        """Steps of checkpoints without their commit marker, oldest first."""
+        return sorted(step for step, committed in self._checkpoints().items() if not committed)
+
+    def _checkpoints(self) -> dict[int, bool]:
+        """By step, whether the commit marker is there."""
+        found: dict[int, bool] = {}
         for stat in self.store.list("checkpoints/"):
             folder, _, name = stat.key.removeprefix("checkpoints/").partition("/")
-            step = _STEP.fullmatch(folder)
-            if name == COMMITTED and step:
-                found.append(int(step.group(1)))
-        return sorted(found)
+            if step := _STEP.fullmatch(folder):
+                at = int(step.group(1))
+                found[at] = found.get(at, False) or name == COMMITTED
+        return found
 
     def checkpoint(self, step: int | None = None) -> Store:
         """The store of one committed checkpoint, the newest by default."""
