@@ -1,4 +1,4 @@
-"""Config files: what loads, what is refused and with which line, and that a dump reads back equal."""
+"""Config files: what loads, what is refused with which line, and that a dump reads back equal."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_what_is_refused_is_named_with_its_line(more: str, message: str) -> None
 
 
 def test_what_is_wrong_is_told_before_what_is_missing() -> None:
-    with pytest.raises(ConfigError, match="unknown family 'flwo'.*and 1 more"):
+    with pytest.raises(ConfigError, match=r"unknown family 'flwo'.*and 1 more"):
         parse("name: mine\nmodel: {family: flwo}\n")
     with pytest.raises(ConfigError, match="key 'data' is missing"):
         parse("name: mine\nmodel: {family: flow}\n")
