@@ -111,6 +111,21 @@ class TrainConfig(Strict):
     """Steps between checkpoints; 0: only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints kept."""
+    keep_best: int = Field(default=0, ge=0)
+    """Checkpoints kept besides because their early_stop.metric is best; each new best is saved."""
+
+
+class EarlyStopConfig(Strict):
+    """When to end a run that no longer gets better, and which checkpoints are its best."""
+
+    metric: str = "val_loss"
+    """The validation score that counts, as in metrics.jsonl."""
+    mode: Literal["min", "max"] = "min"
+    """Whether a smaller or a larger score is better."""
+    patience: int = Field(default=0, ge=0)
+    """Validations without a better score before the run ends with its best weights; 0: never."""
+    min_gain: float = Field(default=0.0, ge=0)
+    """By how much a score must be better to count as better."""
 
 
 class ScaleConfig(Strict):
@@ -169,6 +184,7 @@ class RunConfig(Strict):
     train: TrainConfig = TrainConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    early_stop: EarlyStopConfig = EarlyStopConfig()
     scale: ScaleConfig = ScaleConfig()
     sampling: SamplingConfig = SamplingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -191,6 +207,8 @@ class RunConfig(Strict):
             raise ValueError(
                 "data needs 'url' (a folder made by `vidgen data prepare`) or 'synthetic'"
             )
+        if self.early_stop.patience and not self.train.validate_every:
+            raise ValueError("early_stop.patience needs train.validate_every > 0")
         ranks = max(1, self.scale.workers)
         if self.train.batch_size % (ranks * self.train.accumulate):
             raise ValueError(

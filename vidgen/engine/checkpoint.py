@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager, suppress
 
 from torch.distributed.checkpoint.api import CheckpointException
@@ -26,8 +26,18 @@ from vidgen.storage.run_folder import COMMITTED, RunFolder, step_name
 Say = Callable[[str], None]
 
 
-def save_checkpoint(folder: RunFolder, tree: Tree, step: int, ranks: Ranks, *, keep: int) -> None:
-    """Write a checkpoint, commit it, then drop all but the newest `keep`. Called on every rank.
+def save_checkpoint(
+    folder: RunFolder,
+    tree: Tree,
+    step: int,
+    ranks: Ranks,
+    *,
+    keep: int,
+    spare: Collection[int] = (),
+) -> None:
+    """Write a checkpoint, commit it, then drop all but the newest `keep` and those to `spare`.
+
+    Called on every rank.
 
     Raises StorageError on every rank when any rank could not write; older checkpoints are intact.
     """
@@ -56,7 +66,8 @@ def save_checkpoint(folder: RunFolder, tree: Tree, step: int, ranks: Ranks, *, k
             store.write(COMMITTED, json.dumps(marker, indent=1).encode())
             steps = folder.checkpoint_steps()
             # Later ones were found damaged, or this step would not have been done again.
-            for old in {s for s in steps if s > step} | {*[s for s in steps if s <= step][:-keep]}:
+            old_ones = [s for s in steps if s <= step][:-keep]
+            for old in [s for s in steps if s > step] + [s for s in old_ones if s not in spare]:
                 _remove(folder.store, f"checkpoints/{step_name(old)}")
     except BaseException:
         if ranks.lead:

@@ -13,6 +13,7 @@ from vidgen.config.run import RunConfig
 from vidgen.data.dataset import frame_rate
 from vidgen.data.loader import ensure_dataset
 from vidgen.data.show import bar
+from vidgen.engine.early_stop import Progress
 from vidgen.engine.export import is_exported
 from vidgen.errors import ConfigError
 from vidgen.storage.open import open_store
@@ -25,6 +26,7 @@ _FREE = (
     "data.loader_workers", "data.prefetch", "data.cache", "data.cache_bytes", "train.steps",
     "train.accumulate", "train.log_every", "train.validate_every", "train.validate_clips",
     "train.sample_every", "train.samples", "train.checkpoint_every", "train.keep_checkpoints",
+    "train.keep_best", "early_stop",
 )
 # fmt: on
 
@@ -64,7 +66,11 @@ def finished_step(config: RunConfig) -> int | None:
     assert config.run is not None
     folder = RunFolder(config.run, config.storage)
     steps = folder.checkpoint_steps()
-    return steps[-1] if steps and steps[-1] >= config.train.steps and is_exported(folder) else None
+    if not steps or not is_exported(folder):
+        return None
+    if steps[-1] >= config.train.steps or Progress(config.early_stop, folder.metrics()).ended():
+        return steps[-1]
+    return None
 
 
 def _check_continues(folder: RunFolder, config: RunConfig) -> None:

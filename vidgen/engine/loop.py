@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from vidgen.config.run import RunConfig
+from vidgen.config.run import EarlyStopConfig, RunConfig
 from vidgen.data.dataset import Dataset
 from vidgen.data.loader import batches
 from vidgen.engine.checkpoint import save_checkpoint
 from vidgen.engine.distributed import Ranks, Vote
+from vidgen.engine.early_stop import Progress
 from vidgen.engine.meter import Meter, Watch
 from vidgen.engine.optim import set_lr
 from vidgen.engine.samples import write_samples
@@ -35,6 +36,7 @@ class Job:
         recorder: writes metrics on rank 0 and nothing elsewhere.
         stop_wanted: whether someone asked this rank to stop.
         report: called with a step's metrics on every rank, equally often; Ray Train's barrier.
+        progress: the validation scores so far.
     """
 
     config: RunConfig
@@ -45,17 +47,22 @@ class Job:
     recorder: Recorder
     stop_wanted: Callable[[], bool]
     report: Callable[[dict[str, float]], None]
+    progress: Progress = field(default_factory=lambda: Progress(EarlyStopConfig()))
 
 
 def run_loop(job: Job) -> None:
-    """Train from `state.step` to `train.steps`, leaving a checkpoint of the last step.
+    """Train from `state.step` to `train.steps`, or until `progress` ends the run early.
+
+    A checkpoint of the last step is left in either case.
 
     Raises:
         Interrupted: asked to stop; a checkpoint of the last step done is saved.
         TrainingError: the loss is no longer finite.
         StorageError: a checkpoint could not be written.
     """
-    config, state, ranks = job.config, job.state, job.ranks
+    config, state, ranks, progress = job.config, job.state, job.ranks, job.progress
+    if progress.ended():
+        return
     train, precision = config.train, state.precision
     turns = [Turn(state.objective, n, o, ranks) for n, o in state.optimizers.items()]
     meter, watch, vote = Meter(), Watch(ranks), Vote(ranks, job.stop_wanted)
@@ -68,6 +75,7 @@ def run_loop(job: Job) -> None:
         start_step=state.step,
         conditions=sorted(state.objective.model.conditions),
     )
+    best = max(train.keep_best, int(config.early_stop.patience > 0))
     state.objective.train()
     with closing(stream):
         for step, batch in zip(range(state.step, train.steps), meter.steps(stream), strict=False):
@@ -102,24 +110,34 @@ def run_loop(job: Job) -> None:
 
             stopping = vote.close() and not last
             validating = train.validate_every and (last or _due(state.step, train.validate_every))
+            validating = validating and not stopping
             saving = last or stopping or _due(state.step, train.checkpoint_every)
             if logging or validating or saving:
                 watch.check()
             if logging:
                 line = _mean(numbers, ranks) | {"lr": lr} | meter.read(train.batch_size)
                 job.recorder.write(state.step, line)
-            if validating and not stopping:
+            if validating:
                 with meter.spend("validate"):
                     scores = validate(state, job.dataset, config, ranks)
                 job.recorder.write(state.step, scores)
                 job.report({"step": state.step, **scores})
+                better = progress.see(state.step, scores)
+                last = last or progress.ended() is not None
+                saving = saving or last or (better and bool(best))
             if (last or _due(state.step, train.sample_every)) and not stopping:
                 with meter.spend("sample"):
                     write_samples(state, job.dataset, config, job.folder, ranks)
             if saving:
                 with meter.spend("checkpoint"):
-                    keep = train.keep_checkpoints
-                    save_checkpoint(job.folder, state.tree(), state.step, ranks, keep=keep)
+                    save_checkpoint(
+                        job.folder,
+                        state.tree(),
+                        state.step,
+                        ranks,
+                        keep=train.keep_checkpoints,
+                        spare=progress.ranking()[:best],
+                    )
                     job.recorder.flush()
                 job.report({"step": state.step})
             if stopping:
@@ -127,6 +145,8 @@ def run_loop(job: Job) -> None:
                     f"stopped after step {state.step} of {train.steps}, all of it saved",
                     fix=f"Go on with: vidgen train --resume {job.folder.url}",
                 )
+            if last:
+                return
 
 
 def _due(step: int, every: int) -> bool:

@@ -10,6 +10,7 @@ from vidgen.data.loader import ensure_dataset
 from vidgen.engine.checkpoint import load_checkpoint
 from vidgen.engine.continuing import finished_step, prepare_run
 from vidgen.engine.distributed import Ranks, join_ranks
+from vidgen.engine.early_stop import Progress
 from vidgen.engine.export import export_model, is_exported
 from vidgen.engine.loop import Job, run_loop
 from vidgen.engine.state import State
@@ -79,6 +80,10 @@ def run_rank(
         display.say(state.describe(ranks.world))
         if state.step < config.train.steps and is_exported(folder):
             folder.store.delete(EXPORT)  # of fewer steps
+    progress = Progress(
+        config.early_stop,
+        ranks.from_lead(lambda: [m for m in folder.metrics() if m["step"] <= state.step]),
+    )
     lead_folder = folder if ranks.lead else None
     with Recorder(lead_folder, step=state.step, show=display.show) as recorder:
         run_loop(
@@ -91,8 +96,15 @@ def run_rank(
                 recorder=recorder,
                 stop_wanted=stop_wanted,
                 report=report,
+                progress=progress,
             )
         )
+    if reason := progress.ended():
+        assert progress.best is not None
+        display.say(reason)
+        if progress.best != state.step:  # whose checkpoint was spared
+            load_checkpoint(folder, state.tree, ranks, say=display.say, step=progress.best)
+            state.loaded(progress.best)
     if ranks.lead:
         export_model(state, folder)
     ranks.barrier()
@@ -114,7 +126,7 @@ def _opening(config: RunConfig) -> str:
 
 def _closing(config: RunConfig, done: int | None) -> str:
     first = (
-        f"done: {config.train.steps} steps in {config.run}"
+        f"done: {finished_step(config)} steps in {config.run}"
         if done is None
         else f"nothing left to do: {config.run} is trained to step {done}"
     )
