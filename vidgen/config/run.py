@@ -95,6 +95,10 @@ class TrainConfig(Strict):
     """Parts a rank's share of the batch is cut into, to save memory."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where the GPU has it, fp16 with loss scaling on older ones, fp32 on CPU."""
+    recompute: bool = False
+    """Compute the activations of a block again in the backward pass instead of keeping them."""
+    compile: bool = False
+    """Compile the model's blocks: the first steps take longer, the others less."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the averaged weights used for samples and scores; 0 turns it off."""
     log_every: PositiveInt = 10
@@ -133,8 +137,11 @@ class ScaleConfig(Strict):
 
     workers: int = Field(default=0, ge=0)
     """Ray Train workers (ranks); 0 trains in this process without Ray."""
-    strategy: Literal["ddp"] = "ddp"
-    """How ranks share the model: ddp keeps a replica on each."""
+    strategy: Literal["auto", "ddp", "fsdp", "hsdp"] = "auto"
+    """How ranks share the model: ddp keeps a replica on each, fsdp a part, hsdp a replica on each
+    node and a part on each of its ranks; auto: ddp if the state fits, else the others."""
+    shard_ranks: int = Field(default=0, ge=0)
+    """Ranks that hold one replica together under hsdp; 0: those of a node."""
     gpus_per_worker: float = Field(default=0, ge=0)
     cpus_per_worker: float = Field(default=1, gt=0)
     max_failures: int = Field(default=3, ge=0)

@@ -24,6 +24,7 @@ class Ranks:
     Attributes:
         rank, world: which of how many.
         device: where this rank computes.
+        local: how many of them are on this machine.
         control: a gloo group for small agreements on the CPU, beside the gradients' group, so that
             no agreement waits for the GPU; None when alone.
     """
@@ -31,6 +32,7 @@ class Ranks:
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    local: int = 1
     control: dist.ProcessGroup | None = None
 
     @property
@@ -119,6 +121,7 @@ def join_ranks(device: torch.device | None = None) -> Iterator[Ranks]:
                 rank=dist.get_rank(),
                 world=dist.get_world_size(),
                 device=device,
+                local=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
                 control=dist.new_group(backend="gloo"),
             )
     finally:

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from vidgen.engine.sharding import parts
 
 
 class Ema:
@@ -28,7 +31,7 @@ class Ema:
         """Follow the weights after step `step` (from 0)."""
         if self._copies:
             decay = min(self.decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(self._copies, self._live, 1 - decay)
+            torch._foreach_lerp_(parts(self._copies), parts(self._live), 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -39,6 +42,13 @@ class Ema:
         finally:
             self._swap()
 
+    @torch.no_grad()
     def _swap(self) -> None:
         for live, copy in zip(self._live, self._copies, strict=True):
-            live.data, copy.data = copy.data, live.data
+            if isinstance(live, DTensor):  # sharding knows the memory: its content is exchanged
+                (here, there) = parts([live, copy])
+                kept = here.clone()
+                here.copy_(there)
+                there.copy_(kept)
+            else:
+                live.data, copy.data = copy.data, live.data

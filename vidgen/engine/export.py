@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from safetensors.torch import save
 
+from vidgen.engine.sharding import whole
 from vidgen.engine.state import State
 from vidgen.errors import NotFoundInStore
 from vidgen.storage.run_folder import EXPORT, RunFolder
 
 
-def export_model(state: State, folder: RunFolder) -> None:
-    """Write the model's state dict with averaged weights; the metadata names the step."""
+def export_model(state: State, folder: RunFolder, *, write: bool = True) -> None:
+    """Write the model's state dict with averaged weights; the metadata names the step.
+
+    Called on every rank, since each may hold a part; one of them has `write`.
+    """
     model = state.objective.model
     with state.ema.applied():
         weights = {
-            name: value.detach().to("cpu", copy=True).contiguous()
+            name: whole(value.detach()).to("cpu", copy=True).contiguous()
             for name, value in model.state_dict().items()
         }
-    folder.store.write(EXPORT, save(weights, metadata={"format": "pt", "step": str(state.step)}))
+    if write:
+        text = {"format": "pt", "step": str(state.step)}
+        folder.store.write(EXPORT, save(weights, metadata=text))
 
 
 def is_exported(folder: RunFolder) -> bool:

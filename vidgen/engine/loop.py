@@ -64,7 +64,7 @@ def run_loop(job: Job) -> None:
     if progress.ended():
         return
     train, precision = config.train, state.precision
-    turns = [Turn(state.objective, n, o, ranks) for n, o in state.optimizers.items()]
+    turns = [Turn(state.objective, n, o, ranks, state.sharded) for n, o in state.optimizers.items()]
     meter, watch, vote = Meter(), Watch(ranks), Vote(ranks, job.stop_wanted)
     stream = batches(
         job.dataset,

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vidgen.engine.sharding import whole
 from vidgen.errors import ConfigError
 
 Kind = Literal["fp32", "bf16", "fp16"]
@@ -55,7 +56,7 @@ class Precision:
         """Clip, update and return the gradient norm before clipping, a scalar on the device."""
         self.scaler.unscale_(optimizer)
         gradients = [w.grad for w in weights if w.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
         if clip_norm:
             torch.nn.utils.clip_grads_with_norm_(weights, clip_norm, norm)
         self.scaler.step(optimizer)

@@ -31,9 +31,10 @@ def write_samples(
 
     Rank 0 generates with the averaged weights; the others wait.
     """
-    if ranks.lead:
-        _write(state, dataset, config, folder, ranks.device)
-    ranks.barrier()
+    with state.averaged():
+        if ranks.lead:
+            _write(state, dataset, config, folder, ranks.device)
+        ranks.barrier()
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ def _write(
     )
     cond = held_out.batch.cond
     state.objective.eval()
-    with state.ema.applied(), state.precision.autocast():
+    with state.precision.autocast():
         videos = sample_videos(
             model,
             cond.to(device),

@@ -72,7 +72,7 @@ def run_rank(
     assert config.run is not None
     dataset = ensure_dataset(config)
     folder = RunFolder(config.run, config.storage)
-    state = State(config, ranks.device)
+    state = State(config, ranks.device, ranks)
     step = load_checkpoint(folder, state.tree, ranks, say=display.say)
     if step is not None:
         state.loaded(step)
@@ -105,8 +105,7 @@ def run_rank(
         if progress.best != state.step:  # whose checkpoint was spared
             load_checkpoint(folder, state.tree, ranks, say=display.say, step=progress.best)
             state.loaded(progress.best)
-    if ranks.lead:
-        export_model(state, folder)
+    export_model(state, folder, write=ranks.lead)
     ranks.barrier()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vidgen.engine.distributed import Ranks
+from vidgen.engine.sharding import Sharded
 from vidgen.models.base import Objective
 from vidgen.types import Batch, Losses
 
@@ -23,10 +24,16 @@ class Turn:
         name: the turn, a key of `objective.turns()`.
         optimizer: over the network's weights.
         ranks: who averages gradients.
+        sharded: the objective, when it is spread over ranks.
     """
 
     def __init__(
-        self, objective: Objective, name: str, optimizer: torch.optim.Optimizer, ranks: Ranks
+        self,
+        objective: Objective,
+        name: str,
+        optimizer: torch.optim.Optimizer,
+        ranks: Ranks,
+        sharded: Sharded | None = None,
     ) -> None:
         network = objective.turns()[name]
         self.name = name
@@ -34,8 +41,12 @@ class Turn:
         self.weights = [w for w in network.parameters() if w.requires_grad]
         own = set(self.weights)
         self._others = [w for w in objective.parameters() if w.requires_grad and w not in own]
-        self.losses: nn.Module = _Losses(objective, name, network)
-        if ranks.world > 1:
+        self._sharded = sharded
+        self.losses: Callable[[Batch, int], Losses] = _Losses(objective, name, network)
+        if sharded is not None:
+            self._others = []  # sharding reads once what needs gradients; `zero_grad` drops them
+            self.losses = partial(sharded, "loss", name)
+        elif ranks.world > 1:
             self.losses = DistributedDataParallel(
                 self.losses,
                 device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
@@ -71,6 +82,8 @@ class Turn:
                 yield part, len(part) / len(batch)
 
     def _sync(self, now: bool) -> AbstractContextManager[object]:
+        if self._sharded is not None:
+            self._sharded.reduce_gradients(now)
         if now or not isinstance(self.losses, DistributedDataParallel):
             return nullcontext()
         return self.losses.no_sync()

@@ -32,7 +32,7 @@ def validate(state: State, dataset: Dataset, config: RunConfig, ranks: Ranks) ->
         conditions=sorted(state.objective.model.conditions),
     )
     objective = state.objective.eval()
-    with state.ema.applied():
+    with state.averaged():
         for held_out in batches:
             with state.precision.autocast():
                 losses = objective.validation_loss(held_out.batch.to(ranks.device))

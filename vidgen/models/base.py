@@ -86,6 +86,21 @@ class Objective(nn.Module, ABC):
         share a global batch.
         """
 
+    def blocks(self) -> list[nn.Module]:
+        """Repeated parts, small against the whole, that are only ever called: what is sharded,
+        recomputed and compiled one at a time. By default the members of every ModuleList."""
+        found: list[nn.Module] = []
+
+        def look(module: nn.Module) -> None:
+            for child in module.children():
+                if isinstance(module, nn.ModuleList) and next(child.parameters(), None) is not None:
+                    found.append(child)
+                else:
+                    look(child)
+
+        look(self)
+        return found
+
     def validation_loss(self, batch: Batch) -> Losses:
         """A low-noise loss for validation: same contract, fixed randomness, no gradient needed.
 
