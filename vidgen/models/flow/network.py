@@ -52,7 +52,8 @@ class FlowTransformer(nn.Module):
         flat = pixels // config.patch[0]  # pixels of a patch in one frame
 
         self.embed = nn.Linear(spec.channels * pixels, width)
-        # As loud as the patches are, or tokens of noise would hardly know where they are.
+        # Places louder than patches of noise, or a token would hardly know where it is.
+        nn.init.normal_(self.embed.weight, std=0.2 / math.sqrt(3 * spec.channels * pixels))
         self.position = nn.Parameter(0.5 * torch.randn(math.prod(grid), width))
         self.time = TimeEmbedding(width)
         self.text = self.label = self.image = self.sketch = self.past = None
