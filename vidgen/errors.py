@@ -51,6 +51,10 @@ class StorageError(VidgenError):
     """A folder or object store cannot be read or written."""
 
 
+class StorageFull(StorageError):
+    """There is no room left to write."""
+
+
 class NotFoundInStore(StorageError):
     """The named file, object or bucket does not exist."""
 

@@ -16,7 +16,10 @@ from vidgen.engine.train import train
 from vidgen.errors import ConfigError, DataError, NotFoundInStore, TrainingError
 from vidgen.storage.run_folder import RunFolder
 
-TIMES = {"time", "step_s", "data_wait_s", "clips_per_s", "validate_s", "sample_s", "checkpoint_s"}
+TIMES = {
+    "time", "step_s", "data_wait_s", "forward_backward_s", "optimizer_s", "clips_per_s",
+    "frames_per_s", "flops_per_s", "mfu", "validate_s", "sample_s", "checkpoint_s",
+}  # fmt: skip
 
 
 def curve(url: str) -> list[dict[str, float]]:

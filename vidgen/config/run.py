@@ -113,6 +113,11 @@ class TrainConfig(Strict):
     """Videos per sample grid."""
     checkpoint_every: int = Field(default=500, ge=0)
     """Steps between checkpoints; 0: only at the end."""
+    save_patience_s: float = Field(default=900, ge=0)
+    """How long training goes on while the store takes no checkpoint, seconds."""
+    hang_timeout_s: float = Field(default=1800, ge=0)
+    """Seconds without a step, a validation or a save after which a rank counts as hung; 0: never.
+    Ranks then leave their stacks in the run folder and the attempt fails."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints kept."""
     keep_best: int = Field(default=0, ge=0)

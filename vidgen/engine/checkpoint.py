@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.shards import StoreReader, StoreWriter
 from vidgen.engine.state import Tree
-from vidgen.errors import CheckpointError, VidgenError
+from vidgen.errors import CheckpointError, StorageError, VidgenError
 from vidgen.storage.base import Store
 from vidgen.storage.run_folder import COMMITTED, RunFolder, step_name
 
@@ -34,18 +34,17 @@ def save_checkpoint(
     *,
     keep: int,
     spare: Collection[int] = (),
+    before_commit: Callable[[], None] = lambda: None,
 ) -> None:
     """Write a checkpoint, commit it, then drop all but the newest `keep` and those to `spare`.
 
-    Called on every rank.
+    Called on every rank; `before_commit` is, on rank 0, once all shards are written.
 
     Raises StorageError on every rank when any rank could not write; older checkpoints are intact.
     """
     key = f"checkpoints/{step_name(step)}"
     store = folder.store.sub(key)
-    if ranks.lead:
-        _remove(folder.store, key)  # what an interrupted save left here
-    ranks.barrier()
+    ranks.from_lead(lambda: _remove(folder.store, key))  # what an interrupted save left here
     writer = StoreWriter(store)
     try:
         with _plain_errors(), warnings.catch_warnings():
@@ -61,20 +60,29 @@ def save_checkpoint(
             for each in ranks.gather(writer.files.written)
             for name, facts in each.items()
         }
-        if ranks.lead:
-            marker = {"step": step, "world": ranks.world, "files": written}
+        marker = {"step": step, "world": ranks.world, "files": written}
+
+        def commit() -> None:
+            before_commit()
             store.write(COMMITTED, json.dumps(marker, indent=1).encode())
-            steps = folder.checkpoint_steps()
-            # Later ones were found damaged, or this step would not have been done again.
-            old_ones = [s for s in steps if s <= step][:-keep]
-            for old in [s for s in steps if s > step] + [s for s in old_ones if s not in spare]:
-                _remove(folder.store, f"checkpoints/{step_name(old)}")
+
+        ranks.from_lead(commit)
     except BaseException:
         if ranks.lead:
             with suppress(VidgenError):  # the first error is the one to show
                 _remove(folder.store, key)
         raise
-    ranks.barrier()
+    if ranks.lead:
+        with suppress(StorageError):  # the next save drops what is left here
+            _drop_old(folder, step, keep, spare)
+
+
+def _drop_old(folder: RunFolder, step: int, keep: int, spare: Collection[int]) -> None:
+    steps = folder.checkpoint_steps()
+    # Later ones were found damaged, or this step would not have been done again.
+    later, old = [s for s in steps if s > step], [s for s in steps if s <= step][:-keep]
+    for each in later + [s for s in old if s not in spare]:
+        _remove(folder.store, f"checkpoints/{step_name(each)}")
 
 
 def load_checkpoint(

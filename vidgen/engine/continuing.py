@@ -26,7 +26,8 @@ _FREE = (
     "data.loader_workers", "data.prefetch", "data.cache", "data.cache_bytes", "train.steps",
     "train.accumulate", "train.log_every", "train.validate_every", "train.validate_clips",
     "train.sample_every", "train.samples", "train.checkpoint_every", "train.keep_checkpoints",
-    "train.keep_best", "train.recompute", "train.compile", "early_stop",
+    "train.keep_best", "train.save_patience_s", "train.hang_timeout_s",
+    "train.recompute", "train.compile", "early_stop",
 )
 # fmt: on
 

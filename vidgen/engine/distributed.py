@@ -27,6 +27,7 @@ class Ranks:
         local: how many of them are on this machine.
         control: a gloo group for small agreements on the CPU, beside the gradients' group, so that
             no agreement waits for the GPU; None when alone.
+        saving: another one, for checkpoints that are written while training goes on.
     """
 
     rank: int = 0
@@ -34,6 +35,7 @@ class Ranks:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     local: int = 1
     control: dist.ProcessGroup | None = None
+    saving: dist.ProcessGroup | None = None
 
     @property
     def lead(self) -> bool:
@@ -73,29 +75,29 @@ class Ranks:
 
 
 class Vote:
-    """Whether any rank wants something, agreed while the step computes: no rank ever waits for it.
+    """What any rank wishes, agreed while the step computes: no rank ever waits for it.
 
-    `open` sends this rank's wish, `close` returns the answer; a wish made in between counts in the
-    next vote.
+    `open` sends this rank's wishes, `close` returns the names of those that some rank has; a wish
+    made in between counts in the next vote.
     """
 
-    def __init__(self, ranks: Ranks, wish: Callable[[], bool]) -> None:
-        self._ranks, self._wish = ranks, wish
-        self._flag = torch.zeros(1)
+    def __init__(self, ranks: Ranks, **wishes: Callable[[], bool]) -> None:
+        self._ranks, self._wishes = ranks, wishes
+        self._flags = torch.zeros(len(wishes))
         self._work: dist.Work | None = None
 
     def open(self) -> None:
         if self._ranks.control is not None:
-            self._flag.fill_(self._wish())
+            self._flags = torch.tensor([float(wish()) for wish in self._wishes.values()])
             self._work = dist.all_reduce(
-                self._flag, op=dist.ReduceOp.MAX, group=self._ranks.control, async_op=True
+                self._flags, op=dist.ReduceOp.MAX, group=self._ranks.control, async_op=True
             )
 
-    def close(self) -> bool:
+    def close(self) -> set[str]:
         if self._work is None:
-            return self._wish()
+            return {name for name, wish in self._wishes.items() if wish()}
         self._work.wait()
-        return bool(self._flag)
+        return {name for name, flag in zip(self._wishes, self._flags.tolist(), strict=True) if flag}
 
 
 @contextmanager
@@ -123,6 +125,7 @@ def join_ranks(device: torch.device | None = None) -> Iterator[Ranks]:
                 device=device,
                 local=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
                 control=dist.new_group(backend="gloo"),
+                saving=dist.new_group(backend="gloo"),
             )
     finally:
         if started:

@@ -12,16 +12,16 @@ from torch import Tensor
 from vidgen.config.run import EarlyStopConfig, RunConfig
 from vidgen.data.dataset import Dataset
 from vidgen.data.loader import batches
-from vidgen.engine.checkpoint import save_checkpoint
 from vidgen.engine.distributed import Ranks, Vote
 from vidgen.engine.early_stop import Progress
+from vidgen.engine.flops import StepFlops, matmul_rate
 from vidgen.engine.meter import Meter, Watch
-from vidgen.engine.optim import set_lr
 from vidgen.engine.samples import write_samples
-from vidgen.engine.schedule import lr_ratio
+from vidgen.engine.saver import Saver
 from vidgen.engine.state import State
-from vidgen.engine.turns import Turn
+from vidgen.engine.step import Stepper
 from vidgen.engine.validate import validate
+from vidgen.engine.watchdog import Watchdog
 from vidgen.errors import Interrupted
 from vidgen.observe.recorder import Recorder
 from vidgen.storage.run_folder import RunFolder
@@ -35,6 +35,9 @@ class Job:
         config, dataset, state, folder, ranks: as everywhere.
         recorder: writes metrics on rank 0 and nothing elsewhere.
         stop_wanted: whether someone asked this rank to stop.
+        save_wanted: whether this rank is about to be taken away, so that a checkpoint is due now.
+        leave: called after such a checkpoint; waits for the end that has been announced.
+        say: hears what a person should know.
         report: called with a step's metrics on every rank, equally often; Ray Train's barrier.
         progress: the validation scores so far.
     """
@@ -47,6 +50,9 @@ class Job:
     recorder: Recorder
     stop_wanted: Callable[[], bool]
     report: Callable[[dict[str, float]], None]
+    save_wanted: Callable[[], bool] = lambda: False
+    leave: Callable[[], None] = lambda: None
+    say: Callable[[str], None] = lambda text: None
     progress: Progress = field(default_factory=lambda: Progress(EarlyStopConfig()))
 
 
@@ -60,111 +66,135 @@ def run_loop(job: Job) -> None:
         TrainingError: the loss is no longer finite.
         StorageError: a checkpoint could not be written.
     """
-    config, state, ranks, progress = job.config, job.state, job.ranks, job.progress
-    if progress.ended():
-        return
-    train, precision = config.train, state.precision
-    turns = [Turn(state.objective, n, o, ranks, state.sharded) for n, o in state.optimizers.items()]
-    meter, watch, vote = Meter(), Watch(ranks), Vote(ranks, job.stop_wanted)
-    stream = batches(
-        job.dataset,
-        config,
-        split="train",
-        rank=ranks.rank,
-        world=ranks.world,
-        start_step=state.step,
-        conditions=sorted(state.objective.model.conditions),
-    )
-    best = max(train.keep_best, int(config.early_stop.patience > 0))
-    state.objective.train()
-    with closing(stream):
-        for step, batch in zip(range(state.step, train.steps), meter.steps(stream), strict=False):
-            vote.open()
-            _reseed(config.seed, step, ranks.rank)
-            state.step = step + 1
-            last = state.step == train.steps
-            logging = last or _due(state.step, train.log_every)
-            lr = config.optimizer.lr * lr_ratio(config.schedule, step, train.steps)
-            numbers: dict[str, Tensor] = {}
-            batch = batch.to(ranks.device, non_blocking=True)
+    if job.progress.ended() is None:
+        _Run(job).steps()
 
-            for turn in turns:
-                set_lr(turn.optimizer, lr)
-                turn.optimizer.zero_grad()
-                with turn.training_only():
-                    for part, share in turn.parts(batch, train.accumulate):
-                        with precision.autocast():
-                            losses = turn.losses(part, step)
-                        precision.backward(losses.total * share)
-                        watch.see(losses.total, state.step)
-                        if logging:
-                            _add(numbers, f"{turn.prefix}loss", losses.total, share)
-                            for name, value in losses.parts.items():
-                                _add(numbers, f"{turn.prefix}loss_{name}", value, share)
-                    norm = precision.step(turn.optimizer, turn.weights, config.optimizer.clip_norm)
-                if precision.kind != "fp16":  # whose scaler skips such steps by itself
-                    watch.see(norm, state.step)
+
+class _Run:
+    """A run from its first step here to its last."""
+
+    def __init__(self, job: Job) -> None:
+        config, ranks, train = job.config, job.ranks, job.config.train
+        self.job, self.state, self.train = job, job.state, train
+        self.flops = StepFlops(config)
+        rate = 0.0 if self.flops.unknown else matmul_rate(ranks.device, job.state.precision.kind)
+        self.meter, self.watch = Meter(ranks.device, rate), Watch(ranks)
+        self.stepper = Stepper(config, job.state, ranks, self.meter, self.watch)
+        self.saver = Saver(
+            job.folder,
+            ranks,
+            keep=train.keep_checkpoints,
+            patience_s=train.save_patience_s,
+            say=job.say,
+            before_commit=job.recorder.flush,
+        )
+        self.vote = Vote(
+            ranks,
+            stop=job.stop_wanted,
+            leave=job.save_wanted,
+            saved=self.saver.ended,
+            save=self.saver.owed,
+        )
+        self.watchdog = Watchdog(job.folder, ranks, limit_s=train.hang_timeout_s, say=job.say)
+        self.best = max(train.keep_best, int(config.early_stop.patience > 0))
+
+    def steps(self) -> None:
+        job, state, train = self.job, self.state, self.train
+        stream = batches(
+            job.dataset,
+            job.config,
+            split="train",
+            rank=job.ranks.rank,
+            world=job.ranks.world,
+            start_step=state.step,
+            conditions=sorted(state.objective.model.conditions),
+        )
+        state.objective.train()
+        with closing(stream), self.watchdog, closing(self.saver):
+            todo = range(state.step, train.steps)
+            for _, batch in zip(todo, self.meter.steps(stream), strict=False):
+                self.watchdog.beat("training", state.step + 1)
+                self.vote.open()
+                last = state.step + 1 == train.steps
+                logging = last or _due(state.step + 1, train.log_every)
+                lr = self.stepper.lr(state.step)
+                clips = train.batch_size
+                self.meter.count(batch, clips=clips, flops=self.flops.of(batch))
+                numbers = self.stepper.step(batch, clips, logging=logging)
+                wishes = self.vote.close()
                 if logging:
-                    numbers[f"{turn.prefix}grad_norm"] = norm
-            state.ema.update(step)
+                    self.watch.check()
+                    line = _mean(numbers, job.ranks) | {"lr": lr} | self.meter.read()
+                    job.recorder.write(state.step, line)
+                if self.after(wishes, last=last):
+                    return
+                self.watchdog.beat("waiting for data", state.step + 1)
 
-            stopping = vote.close() and not last
-            validating = train.validate_every and (last or _due(state.step, train.validate_every))
-            validating = validating and not stopping
-            saving = last or stopping or _due(state.step, train.checkpoint_every)
-            if logging or validating or saving:
-                watch.check()
-            if logging:
-                line = _mean(numbers, ranks) | {"lr": lr} | meter.read(train.batch_size)
-                job.recorder.write(state.step, line)
-            if validating:
-                with meter.spend("validate"):
-                    scores = validate(state, job.dataset, config, ranks)
-                job.recorder.write(state.step, scores)
-                job.report({"step": state.step, **scores})
-                better = progress.see(state.step, scores)
+    def after(self, wishes: set[str], *, last: bool) -> bool:
+        """What is due between two steps; whether the run is over."""
+        state, train, progress = self.state, self.train, self.job.progress
+        stopping, leaving = "stop" in wishes and not last, "leave" in wishes and not last
+        if "saved" in wishes:
+            self.tell(self.saver.settle())
+        saving = last or stopping or leaving or _due(state.step, train.checkpoint_every)
+        if not stopping and not leaving:
+            if train.validate_every and (last or _due(state.step, train.validate_every)):
+                better = self.validate()
                 last = last or progress.ended() is not None
-                saving = saving or last or (better and bool(best))
-            if (last or _due(state.step, train.sample_every)) and not stopping:
-                with meter.spend("sample"):
-                    write_samples(state, job.dataset, config, job.folder, ranks)
-            if saving:
-                with meter.spend("checkpoint"):
-                    save_checkpoint(
-                        job.folder,
-                        state.tree(),
-                        state.step,
-                        ranks,
-                        keep=train.keep_checkpoints,
-                        spare=progress.ranking()[:best],
-                    )
-                    job.recorder.flush()
-                job.report({"step": state.step})
-            if stopping:
-                raise Interrupted(
-                    f"stopped after step {state.step} of {train.steps}, all of it saved",
-                    fix=f"Go on with: vidgen train --resume {job.folder.url}",
-                )
-            if last:
-                return
+                saving = saving or last or (better and bool(self.best))
+            if last or _due(state.step, train.sample_every):
+                self.sample()
+        if saving or "save" in wishes:
+            self.save(wait=last or stopping or leaving)
+        if stopping:
+            raise Interrupted(
+                f"stopped after step {state.step} of {train.steps}, all of it saved",
+                fix=f"Go on with: vidgen train --resume {self.job.folder.url}",
+            )
+        if leaving:
+            self.job.leave()
+        return last
+
+    def validate(self) -> bool:
+        """Whether the score that counts is the best so far."""
+        job, step = self.job, self.state.step
+        self.watchdog.beat("validation", step)
+        self.watch.check()
+        with self.meter.spend("validate"):
+            scores = validate(self.state, job.dataset, job.config, job.ranks)
+        job.recorder.write(step, scores)
+        job.report({"step": step, **scores})
+        return job.progress.see(step, scores)
+
+    def sample(self) -> None:
+        job = self.job
+        self.watchdog.beat("sampling", self.state.step)
+        with self.meter.spend("sample"):
+            write_samples(self.state, job.dataset, job.config, job.folder, job.ranks)
+
+    def save(self, *, wait: bool) -> None:
+        """Begin to save; with `wait`, also end."""
+        state, spare = self.state, self.job.progress.ranking()[: self.best]
+        self.watchdog.beat("saving", state.step)
+        self.watch.check()
+        with self.meter.spend("checkpoint"):
+            begin = self.saver.save if wait else self.saver.start
+            self.tell(begin(state.tree(), state.step, spare=spare))
+        if wait:
+            self.tell(state.step)
+
+    def tell(self, saved: int | None) -> None:
+        """Report a step whose checkpoint is whole."""
+        if saved is not None:
+            self.job.report({"step": saved})
 
 
 def _due(step: int, every: int) -> bool:
     return bool(every) and step % every == 0
 
 
-def _reseed(seed: int, step: int, rank: int) -> None:
-    """Make dropout and the like a function of (seed, step, rank): no generator needs saving."""
-    torch.manual_seed(hash((seed, step, rank)) & (2**63 - 1))
-
-
-def _add(numbers: dict[str, Tensor], name: str, value: Tensor, share: float) -> None:
-    value = value.detach() * share
-    numbers[name] = numbers[name] + value if name in numbers else value
-
-
 def _mean(numbers: dict[str, Tensor], ranks: Ranks) -> dict[str, float]:
-    """Means over ranks, which have equal shares of the batch; one transfer from the device."""
+    """Means over ranks; one transfer from the device."""
     stacked = torch.stack([value.float() for value in numbers.values()])
     means = ranks.total(stacked) / ranks.world
     return dict(zip(numbers, means.tolist(), strict=True))

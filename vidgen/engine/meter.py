@@ -14,21 +14,30 @@ from torch import Tensor
 
 from vidgen.engine.distributed import Ranks
 from vidgen.errors import TrainingError
+from vidgen.types import Batch
 
 Item = TypeVar("Item")
 
 
 class Meter:
-    """Seconds between two lines of metrics.jsonl, by what they were spent on."""
+    """Seconds between two lines of metrics.jsonl, by what they were spent on.
 
-    def __init__(self) -> None:
+    Args:
+        device: whose work `span` times.
+        flops_per_s: what the device can do, for the MFU; 0: not known.
+    """
+
+    def __init__(self, device: torch.device, flops_per_s: float = 0.0) -> None:
+        self._device, self._flops_per_s = device, flops_per_s
         self._start()
 
     def _start(self) -> None:
         self._since = time.perf_counter()
         self._spent: dict[str, float] = defaultdict(float)
-        self._waited = 0.0
-        self._steps = 0
+        self._spans: dict[str, float] = defaultdict(float)
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._waited = self._flops = 0.0
+        self._steps = self._clips = self._frames = 0
 
     def steps(self, batches: Iterable[Item]) -> Iterator[Item]:
         """Hand batches on, counting them and the wait for each."""
@@ -43,6 +52,33 @@ class Meter:
             self._steps += 1
             yield batch
 
+    def count(self, batch: Batch, *, clips: int, flops: float) -> None:
+        """What a step does.
+
+        Args:
+            batch: of this rank.
+            clips: of all ranks.
+            flops: of this rank.
+        """
+        self._clips += clips
+        self._frames += clips * batch.video.shape[2]
+        self._flops += flops
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Count the device's time inside as `name`_s, a part of the step; does not wait for it."""
+        if self._device.type == "cuda":
+            begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            begin.record()
+            yield
+            end.record()
+            self._events.append((name, begin, end))
+            return
+        began = time.perf_counter()
+        yield
+        self._spans[name] += time.perf_counter() - began
+
     @contextmanager
     def spend(self, name: str) -> Iterator[None]:
         """Count the time inside as `name`_s and not as training."""
@@ -52,17 +88,26 @@ class Meter:
         finally:
             self._spent[name] += time.perf_counter() - began
 
-    def read(self, clips_per_step: int) -> dict[str, float]:
-        """Means per step and sums per activity since the last reading."""
+    def read(self) -> dict[str, float]:
+        """Means per step and sums per activity since the last reading; waits for the device."""
+        for name, begin, end in self._events:
+            end.synchronize()
+            self._spans[name] += begin.elapsed_time(end) / 1e3
         spent = {f"{name}_s": seconds for name, seconds in self._spent.items()}
         seconds = time.perf_counter() - self._since - sum(spent.values())
         steps = max(1, self._steps)
         line = {
             "step_s": seconds / steps,
             "data_wait_s": self._waited / steps,
-            "clips_per_s": clips_per_step * steps / seconds,
+            **{f"{name}_s": total / steps for name, total in self._spans.items()},
+            "clips_per_s": self._clips / seconds,
+            "frames_per_s": self._frames / seconds,
             **spent,
         }
+        if self._flops:
+            line["flops_per_s"] = self._flops / seconds
+            if self._flops_per_s:
+                line["mfu"] = line["flops_per_s"] / self._flops_per_s
         self._start()
         return line
 

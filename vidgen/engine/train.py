@@ -96,15 +96,17 @@ def run_rank(
                 recorder=recorder,
                 stop_wanted=stop_wanted,
                 report=report,
+                say=display.say,
                 progress=progress,
             )
         )
     if reason := progress.ended():
-        assert progress.best is not None
         display.say(reason)
-        if progress.best != state.step:  # whose checkpoint was spared
-            load_checkpoint(folder, state.tree, ranks, say=display.say, step=progress.best)
-            state.loaded(progress.best)
+        saved = ranks.from_lead(folder.checkpoint_steps)
+        best = next(step for step in progress.ranking() if step in saved)
+        if best != state.step:  # whose checkpoint was spared
+            load_checkpoint(folder, state.tree, ranks, say=display.say, step=best)
+            state.loaded(best)
     export_model(state, folder, write=ranks.lead)
     ranks.barrier()
 

@@ -70,16 +70,15 @@ class Turn:
             for weight in self._others:
                 weight.requires_grad_(True)
 
-    def parts(self, batch: Batch, count: int) -> Iterator[tuple[Batch, float]]:
-        """The batch in `count` parts with each part's share of the whole.
+    def parts(self, batch: Batch, count: int) -> Iterator[Batch]:
+        """The batch in `count` parts, equally many on every rank.
 
         Gradients are summed over ranks during the last part's backward pass, not before.
         """
-        size = -(-len(batch) // count)
-        for start in range(0, len(batch), size):
-            part = batch[start : start + size]
-            with self._sync(start + size >= len(batch)):
-                yield part, len(part) / len(batch)
+        for n in range(count):
+            part = batch[n * len(batch) // count : (n + 1) * len(batch) // count]
+            with self._sync(n == count - 1):
+                yield part
 
     def _sync(self, now: bool) -> AbstractContextManager[object]:
         if self._sharded is not None:

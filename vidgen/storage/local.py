@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vidgen.errors import AccessDenied, NotFoundInStore, StorageError
+from vidgen.errors import AccessDenied, NotFoundInStore, StorageError, StorageFull
 from vidgen.storage.base import Stat, Store, check_key
 
 # Files being written carry this name until they are whole; `list` never shows them.
@@ -164,7 +164,7 @@ def _explained(path: Path) -> Iterator[None]:
                 fix="Choose a folder you may use, or change its permissions.",
             ) from None
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
+            raise StorageFull(
                 f"disk full while writing {path}",
                 fix="Free some space or choose another folder; nothing written before is lost.",
             ) from None

@@ -14,3 +14,8 @@ class Config(FamilyConfig):
     """Step whose loss is not a number; -1: none."""
     slow_s: float = 0.0
     """Seconds that each step sleeps."""
+    hang_at: int = -1
+    """Step in which one rank hangs; -1: none."""
+    hang_rank: int = 0
+    hang_once: str = ""
+    """File that is made by the first to hang; while it is there nobody hangs. Empty: always."""

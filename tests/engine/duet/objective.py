@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from engine.duet.config import Config
 from torch import Generator, Tensor, nn
 
@@ -55,6 +57,8 @@ class Duet(Objective):
         return {"critic": self.critic, "model": self.model}
 
     def loss(self, turn: str, batch: Batch, step: int) -> Losses:
+        if step == self.config.hang_at and turn == "model":
+            self._hang()
         if self.config.slow_s:
             time.sleep(self.config.slow_s / 2)
         noise = torch.stack(
@@ -70,6 +74,16 @@ class Duet(Objective):
         if step == self.config.explode_at:
             total = total * float("nan")
         return Losses(total=total, parts={"error": error.detach()})
+
+    def _hang(self) -> None:
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        mark = Path(self.config.hang_once) if self.config.hang_once else None
+        if rank != self.config.hang_rank or (mark is not None and mark.exists()):
+            return
+        if mark is not None:
+            mark.touch()
+        while True:
+            time.sleep(1)
 
     def validation_loss(self, batch: Batch) -> Losses:
         noise = torch.zeros(len(batch), 16, device=batch.video.device)
