@@ -15,7 +15,10 @@ What labels say:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Kind = Literal["gauge", "counter", "histogram"]
 Unit = Literal[
@@ -60,363 +63,260 @@ class Metric:
     needs: Literal["", "gpu"] = ""
 
 
+class _Optional(TypedDict, total=False):
+    unit: Unit
+    buckets: tuple[float, ...]
+    needs: Literal["", "gpu"]
+
+
+def _gauge(name: str, labels: tuple[str, ...], text: str, **more: Unpack[_Optional]) -> Metric:
+    return Metric(name=name, kind="gauge", help=text, labels=labels, **more)
+
+
+def _counter(name: str, labels: tuple[str, ...], text: str, **more: Unpack[_Optional]) -> Metric:
+    return Metric(name=name, kind="counter", help=text, labels=labels, **more)
+
+
+def _histogram(name: str, labels: tuple[str, ...], text: str, **more: Unpack[_Optional]) -> Metric:
+    return Metric(name=name, kind="histogram", help=text, labels=labels, **more)
+
+
 # The run, told by rank 0.
-RUN_INFO = Metric(
-    name="vidgen_run_info",
-    kind="gauge",
-    help="1 for each run: what it trains, where its folder is.",
-    labels=(*RUN, "family", "folder", "workers"),
+RUN_INFO = _gauge(
+    "vidgen_run_info",
+    (*RUN, "family", "folder", "workers"),
+    "1 for each run: what it trains, where its folder is.",
 )
-RUN_OUTCOME = Metric(
-    name="vidgen_run_outcome",
-    kind="gauge",
-    help="1 for how the run ended: running while it has not.",
-    labels=(*RUN, "outcome"),
+RUN_OUTCOME = _gauge(
+    "vidgen_run_outcome", (*RUN, "outcome"), "1 for how the run ended: running while it has not."
 )
-STEP = Metric(name="vidgen_step", kind="gauge", help="Optimizer steps done.", labels=RUN)
-STEPS_WANTED = Metric(
-    name="vidgen_steps_wanted", kind="gauge", help="Optimizer steps of the whole run.", labels=RUN
+STEP = _gauge("vidgen_step", RUN, "Optimizer steps done.")
+STEPS_WANTED = _gauge("vidgen_steps_wanted", RUN, "Optimizer steps of the whole run.")
+EPOCH = _gauge("vidgen_epoch", RUN, "Passes over the training clips so far.")
+LOSS = _gauge(
+    "vidgen_loss",
+    (*RUN, "turn", "part"),
+    "Training loss by turn and part; part 'total' is what is minimised.",
 )
-EPOCH = Metric(
-    name="vidgen_epoch", kind="gauge", help="Passes over the training clips so far.", labels=RUN
+VALIDATION_LOSS = _gauge(
+    "vidgen_validation_loss", (*RUN, "part"), "Validation loss of the averaged weights, by part."
 )
-LOSS = Metric(
-    name="vidgen_loss",
-    kind="gauge",
-    help="Training loss by turn and part; part 'total' is what is minimised.",
-    labels=(*RUN, "turn", "part"),
+LEARNING_RATE = _gauge("vidgen_learning_rate", RUN, "Learning rate.")
+GRADIENT_NORM = _gauge(
+    "vidgen_gradient_norm", (*RUN, "turn"), "Global norm of the gradients before clipping."
 )
-VALIDATION_LOSS = Metric(
-    name="vidgen_validation_loss",
-    kind="gauge",
-    help="Validation loss of the averaged weights, by part.",
-    labels=(*RUN, "part"),
-)
-LEARNING_RATE = Metric(name="vidgen_learning_rate", kind="gauge", help="Learning rate.", labels=RUN)
-GRADIENT_NORM = Metric(
-    name="vidgen_gradient_norm",
-    kind="gauge",
-    help="Global norm of the gradients before clipping.",
-    labels=(*RUN, "turn"),
-)
-CLIPS_PER_SECOND = Metric(
-    name="vidgen_clips_per_second",
-    kind="gauge",
-    help="Training clips per second over all ranks, without validation, samples, checkpoints.",
-    labels=RUN,
+CLIPS_PER_SECOND = _gauge(
+    "vidgen_clips_per_second",
+    RUN,
+    "Training clips per second over all ranks, without validation, samples, checkpoints.",
     unit="per second",
 )
-FRAMES_PER_SECOND = Metric(
-    name="vidgen_frames_per_second",
-    kind="gauge",
-    help="Training frames per second over all ranks.",
-    labels=RUN,
-    unit="per second",
+FRAMES_PER_SECOND = _gauge(
+    "vidgen_frames_per_second", RUN, "Training frames per second over all ranks.", unit="per second"
 )
-FLOPS = Metric(
-    name="vidgen_model_flops_per_second",
-    kind="gauge",
-    help="Floating-point operations per second that the model itself needs, over all ranks.",
-    labels=RUN,
+FLOPS = _gauge(
+    "vidgen_model_flops_per_second",
+    RUN,
+    "Floating-point operations per second that the model itself needs, over all ranks.",
     unit="flops",
 )
-MFU = Metric(
-    name="vidgen_mfu_ratio",
-    kind="gauge",
-    help="Model FLOPs utilisation: those operations over the peak of the run's GPUs.",
-    labels=RUN,
+MFU = _gauge(
+    "vidgen_mfu_ratio",
+    RUN,
+    "Model FLOPs utilisation: those operations over the peak of the run's GPUs.",
     unit="ratio",
     needs="gpu",
 )
-RESTARTS = Metric(
-    name="vidgen_restarts_total",
-    kind="counter",
-    help="Times the workers were started again after a failure.",
-    labels=RUN,
+RESTARTS = _counter(
+    "vidgen_restarts_total", RUN, "Times the workers were started again after a failure."
 )
-PREEMPTIONS = Metric(
-    name="vidgen_preemptions_total",
-    kind="counter",
-    help="Times the workers lost a node after notice.",
-    labels=RUN,
+PREEMPTIONS = _counter(
+    "vidgen_preemptions_total", RUN, "Times the workers lost a node after notice."
 )
-CHECKPOINT_SECONDS = Metric(
-    name="vidgen_checkpoint_seconds",
-    kind="gauge",
-    help="What the newest checkpoint took, from its start to its commit.",
-    labels=RUN,
+CHECKPOINT_SECONDS = _gauge(
+    "vidgen_checkpoint_seconds",
+    RUN,
+    "What the newest checkpoint took, from its start to its commit.",
     unit="seconds",
 )
-CHECKPOINT_BYTES = Metric(
-    name="vidgen_checkpoint_bytes",
-    kind="gauge",
-    help="Size of the newest checkpoint.",
-    labels=RUN,
-    unit="bytes",
+CHECKPOINT_BYTES = _gauge(
+    "vidgen_checkpoint_bytes", RUN, "Size of the newest checkpoint.", unit="bytes"
 )
-CHECKPOINT_TIME = Metric(
-    name="vidgen_checkpoint_timestamp_seconds",
-    kind="gauge",
-    help="When the newest checkpoint was committed; the run's start while there is none.",
-    labels=RUN,
+CHECKPOINT_TIME = _gauge(
+    "vidgen_checkpoint_timestamp_seconds",
+    RUN,
+    "When the newest checkpoint was committed; the run's start while there is none.",
     unit="unix time",
 )
-PREEMPTION_NOTICE = Metric(
-    name="vidgen_preemption_notice_seconds",
-    kind="gauge",
-    help="How long the workers may go on after notice that their node goes away.",
-    labels=RUN,
+PREEMPTION_NOTICE = _gauge(
+    "vidgen_preemption_notice_seconds",
+    RUN,
+    "How long the workers may go on after notice that their node goes away.",
     unit="seconds",
 )
-EVALUATION_SCORE = Metric(
-    name="vidgen_evaluation_score",
-    kind="gauge",
-    help="Scores of generated clips; protocol is a digest: equal ones compare.",
-    labels=(*RUN, "score", "protocol"),
+EVALUATION_SCORE = _gauge(
+    "vidgen_evaluation_score",
+    (*RUN, "score", "protocol"),
+    "Scores of generated clips; protocol is a digest: equal ones compare.",
 )
-DATASET_CLIPS = Metric(
-    name="vidgen_dataset_clips", kind="gauge", help="Clips by split.", labels=(*RUN, "split")
-)
-DATASET_SOURCES = Metric(
-    name="vidgen_dataset_sources",
-    kind="gauge",
-    help="Source videos seen when the data set was made: kept, rejected, skipped.",
-    labels=(*RUN, "outcome"),
+DATASET_CLIPS = _gauge("vidgen_dataset_clips", (*RUN, "split"), "Clips by split.")
+DATASET_SOURCES = _gauge(
+    "vidgen_dataset_sources",
+    (*RUN, "outcome"),
+    "Source videos seen when the data set was made: kept, rejected, skipped.",
 )
 
 # Each rank.
-LAST_STEP_TIME = Metric(
-    name="vidgen_last_step_timestamp_seconds",
-    kind="gauge",
-    help="When the rank last finished a step; its start while it has not.",
-    labels=RANK,
+LAST_STEP_TIME = _gauge(
+    "vidgen_last_step_timestamp_seconds",
+    RANK,
+    "When the rank last finished a step; its start while it has not.",
     unit="unix time",
 )
-STEP_SECONDS = Metric(
-    name="vidgen_step_seconds",
-    kind="histogram",
-    help="Seconds per optimizer step, without validation, samples, checkpoints.",
-    labels=RANK,
+STEP_SECONDS = _histogram(
+    "vidgen_step_seconds",
+    RANK,
+    "Seconds per optimizer step, without validation, samples, checkpoints.",
     unit="seconds",
     buckets=_STEP_BUCKETS,
 )
-PHASE_SECONDS = Metric(
-    name="vidgen_phase_seconds",
-    kind="histogram",
-    help="Seconds by what they went into; the four phases of a step are counted once a step.",
-    labels=(*RANK, "phase"),
+PHASE_SECONDS = _histogram(
+    "vidgen_phase_seconds",
+    (*RANK, "phase"),
+    "Seconds by what they went into; the four phases of a step are counted once a step.",
     unit="seconds",
     buckets=_PHASE_BUCKETS,
 )
-DATA_CLIPS = Metric(
-    name="vidgen_data_clips_total", kind="counter", help="Clips trained on.", labels=RANK
-)
-DATA_BYTES = Metric(
-    name="vidgen_data_read_bytes_total",
-    kind="counter",
-    help="Bytes read from stores, local or remote; what memory caches gave is not among them.",
-    labels=RANK,
+DATA_CLIPS = _counter("vidgen_data_clips_total", RANK, "Clips trained on.")
+DATA_BYTES = _counter(
+    "vidgen_data_read_bytes_total",
+    RANK,
+    "Bytes read from stores, local or remote; what memory caches gave is not among them.",
     unit="bytes",
 )
-DATA_REQUESTS = Metric(
-    name="vidgen_data_requests_total",
-    kind="counter",
-    help="Requests to object stores.",
-    labels=RANK,
+DATA_REQUESTS = _counter("vidgen_data_requests_total", RANK, "Requests to object stores.")
+DATA_RETRIES = _counter(
+    "vidgen_data_retries_total", RANK, "Requests to object stores that were tried again."
 )
-DATA_RETRIES = Metric(
-    name="vidgen_data_retries_total",
-    kind="counter",
-    help="Requests to object stores that were tried again.",
-    labels=RANK,
+DATA_READY = _gauge(
+    "vidgen_data_ready_batches",
+    RANK,
+    "Batches decoded ahead and waiting; 0 means that the data path is behind.",
 )
-DATA_READY = Metric(
-    name="vidgen_data_ready_batches",
-    kind="gauge",
-    help="Batches decoded ahead and waiting; 0 means that the data path is behind.",
-    labels=RANK,
-)
-CPU_SECONDS = Metric(
-    name="vidgen_process_cpu_seconds_total",
-    kind="counter",
-    help="Processor seconds of the rank and its decoder processes.",
-    labels=RANK,
+CPU_SECONDS = _counter(
+    "vidgen_process_cpu_seconds_total",
+    RANK,
+    "Processor seconds of the rank and its decoder processes.",
     unit="seconds",
 )
-RESIDENT_BYTES = Metric(
-    name="vidgen_process_resident_memory_bytes",
-    kind="gauge",
-    help="Memory of the rank and its decoder processes.",
-    labels=RANK,
+RESIDENT_BYTES = _gauge(
+    "vidgen_process_resident_memory_bytes",
+    RANK,
+    "Memory of the rank and its decoder processes.",
     unit="bytes",
 )
-RANK_GPU = Metric(
-    name="vidgen_rank_gpu_info",
-    kind="gauge",
-    help="1 for the GPU that a rank computes on.",
-    labels=(*RANK, "gpu_uuid"),
+RANK_GPU = _gauge(
+    "vidgen_rank_gpu_info",
+    (*RANK, "gpu_uuid"),
+    "1 for the GPU that a rank computes on.",
     needs="gpu",
 )
 
 # Each node.
-NODE_CPU = Metric(
-    name="vidgen_node_cpu_ratio",
-    kind="gauge",
-    help="Share of the node's processors in use.",
-    labels=NODE,
-    unit="ratio",
+NODE_CPU = _gauge(
+    "vidgen_node_cpu_ratio", NODE, "Share of the node's processors in use.", unit="ratio"
 )
-NODE_MEMORY_USED = Metric(
-    name="vidgen_node_memory_used_bytes",
-    kind="gauge",
-    help="Memory in use, of the container where there is one.",
-    labels=NODE,
+NODE_MEMORY_USED = _gauge(
+    "vidgen_node_memory_used_bytes",
+    NODE,
+    "Memory in use, of the container where there is one.",
     unit="bytes",
 )
-NODE_MEMORY_SIZE = Metric(
-    name="vidgen_node_memory_size_bytes",
-    kind="gauge",
-    help="Memory that may be used before processes are killed.",
-    labels=NODE,
+NODE_MEMORY_SIZE = _gauge(
+    "vidgen_node_memory_size_bytes",
+    NODE,
+    "Memory that may be used before processes are killed.",
     unit="bytes",
 )
-VOLUME_USED = Metric(
-    name="vidgen_volume_used_bytes",
-    kind="gauge",
-    help="Bytes in use on what is mounted at shm (/dev/shm), tmp, home.",
-    labels=(*NODE, "volume"),
+VOLUME_USED = _gauge(
+    "vidgen_volume_used_bytes",
+    (*NODE, "volume"),
+    "Bytes in use on what is mounted at shm (/dev/shm), tmp, home.",
     unit="bytes",
 )
-VOLUME_SIZE = Metric(
-    name="vidgen_volume_size_bytes",
-    kind="gauge",
-    help="Size of what is mounted at shm (/dev/shm), tmp, home.",
-    labels=(*NODE, "volume"),
+VOLUME_SIZE = _gauge(
+    "vidgen_volume_size_bytes",
+    (*NODE, "volume"),
+    "Size of what is mounted at shm (/dev/shm), tmp, home.",
     unit="bytes",
 )
-NODE_PROCESSES = Metric(
-    name="vidgen_node_processes",
-    kind="gauge",
-    help="Processes of vidgen on the node that tell the exporter about themselves.",
-    labels=NODE,
+NODE_PROCESSES = _gauge(
+    "vidgen_node_processes",
+    NODE,
+    "Processes of vidgen on the node that tell the exporter about themselves.",
 )
-NODE_GPUS = Metric(
-    name="vidgen_node_gpus", kind="gauge", help="GPUs that NVML sees on the node.", labels=NODE
-)
-GPU_ERRORS = Metric(
-    name="vidgen_gpu_read_errors_total",
-    kind="counter",
-    help="Readings that NVML refused.",
-    labels=NODE,
-)
-GPU_INFO = Metric(
-    name="vidgen_gpu_info",
-    kind="gauge",
-    help="1 for each GPU of the node.",
-    labels=(*_GPU, "model"),
-    needs="gpu",
-)
-GPU_UTILIZATION = Metric(
-    name="vidgen_gpu_utilization_ratio",
-    kind="gauge",
-    help="Share of the last moment in which a kernel ran.",
-    labels=_GPU,
+NODE_GPUS = _gauge("vidgen_node_gpus", NODE, "GPUs that NVML sees on the node.")
+GPU_ERRORS = _counter("vidgen_gpu_read_errors_total", NODE, "Readings that NVML refused.")
+GPU_INFO = _gauge("vidgen_gpu_info", (*_GPU, "model"), "1 for each GPU of the node.", needs="gpu")
+GPU_UTILIZATION = _gauge(
+    "vidgen_gpu_utilization_ratio",
+    _GPU,
+    "Share of the last moment in which a kernel ran.",
     unit="ratio",
     needs="gpu",
 )
-GPU_MEMORY_USED = Metric(
-    name="vidgen_gpu_memory_used_bytes",
-    kind="gauge",
-    help="GPU memory in use.",
-    labels=_GPU,
-    unit="bytes",
-    needs="gpu",
+GPU_MEMORY_USED = _gauge(
+    "vidgen_gpu_memory_used_bytes", _GPU, "GPU memory in use.", unit="bytes", needs="gpu"
 )
-GPU_MEMORY_SIZE = Metric(
-    name="vidgen_gpu_memory_size_bytes",
-    kind="gauge",
-    help="GPU memory there is.",
-    labels=_GPU,
-    unit="bytes",
-    needs="gpu",
+GPU_MEMORY_SIZE = _gauge(
+    "vidgen_gpu_memory_size_bytes", _GPU, "GPU memory there is.", unit="bytes", needs="gpu"
 )
-GPU_POWER = Metric(
-    name="vidgen_gpu_power_watts",
-    kind="gauge",
-    help="Power drawn.",
-    labels=_GPU,
-    unit="watts",
-    needs="gpu",
+GPU_POWER = _gauge("vidgen_gpu_power_watts", _GPU, "Power drawn.", unit="watts", needs="gpu")
+GPU_TEMPERATURE = _gauge(
+    "vidgen_gpu_temperature_celsius", _GPU, "Temperature of the chip.", unit="celsius", needs="gpu"
 )
-GPU_TEMPERATURE = Metric(
-    name="vidgen_gpu_temperature_celsius",
-    kind="gauge",
-    help="Temperature of the chip.",
-    labels=_GPU,
-    unit="celsius",
-    needs="gpu",
-)
-GPU_SM_CLOCK = Metric(
-    name="vidgen_gpu_sm_clock_hertz",
-    kind="gauge",
-    help="Clock of the multiprocessors; it falls when power or heat limit them.",
-    labels=_GPU,
+GPU_SM_CLOCK = _gauge(
+    "vidgen_gpu_sm_clock_hertz",
+    _GPU,
+    "Clock of the multiprocessors; it falls when power or heat limit them.",
     unit="hertz",
     needs="gpu",
 )
-GPU_ECC_ERRORS = Metric(
-    name="vidgen_gpu_ecc_errors_total",
-    kind="counter",
-    help="Memory errors since the driver was loaded: corrected or uncorrected.",
-    labels=(*_GPU, "severity"),
+GPU_ECC_ERRORS = _counter(
+    "vidgen_gpu_ecc_errors_total",
+    (*_GPU, "severity"),
+    "Memory errors since the driver was loaded: corrected or uncorrected.",
     needs="gpu",
 )
 
 # Each sweep, told by its driver. Its trials are runs.
-SWEEP_TRIALS = Metric(
-    name="vidgen_sweep_trials",
-    kind="gauge",
-    help="Trials by state; stopped ones were given up early.",
-    labels=(*SWEEP, "state"),
+SWEEP_TRIALS = _gauge(
+    "vidgen_sweep_trials", (*SWEEP, "state"), "Trials by state; stopped ones were given up early."
 )
-SWEEP_TRIALS_WANTED = Metric(
-    name="vidgen_sweep_trials_wanted",
-    kind="gauge",
-    help="Trials that the sweep may start in all.",
-    labels=SWEEP,
+SWEEP_TRIALS_WANTED = _gauge(
+    "vidgen_sweep_trials_wanted", SWEEP, "Trials that the sweep may start in all."
 )
-SWEEP_BEST = Metric(
-    name="vidgen_sweep_best_score",
-    kind="gauge",
-    help="Best value of the metric that the sweep looks at, so far.",
-    labels=(*SWEEP, "metric"),
+SWEEP_BEST = _gauge(
+    "vidgen_sweep_best_score",
+    (*SWEEP, "metric"),
+    "Best value of the metric that the sweep looks at, so far.",
 )
-SWEEP_SPENT = Metric(
-    name="vidgen_sweep_gpu_seconds_spent",
-    kind="gauge",
-    help="GPU-seconds of all trials so far; of processors where there are no GPUs.",
-    labels=SWEEP,
+SWEEP_SPENT = _gauge(
+    "vidgen_sweep_gpu_seconds_spent",
+    SWEEP,
+    "GPU-seconds of all trials so far; of processors where there are no GPUs.",
     unit="seconds",
 )
-SWEEP_SAVED = Metric(
-    name="vidgen_sweep_gpu_seconds_saved",
-    kind="gauge",
-    help="GPU-seconds that stopped trials would still have taken.",
-    labels=SWEEP,
+SWEEP_SAVED = _gauge(
+    "vidgen_sweep_gpu_seconds_saved",
+    SWEEP,
+    "GPU-seconds that stopped trials would still have taken.",
     unit="seconds",
 )
-SWEEP_EXPLOITS = Metric(
-    name="vidgen_sweep_exploits_total",
-    kind="counter",
-    help="Times a trial went on from another one's weights.",
-    labels=SWEEP,
+SWEEP_EXPLOITS = _counter(
+    "vidgen_sweep_exploits_total", SWEEP, "Times a trial went on from another one's weights."
 )
-TRIAL_INFO = Metric(
-    name="vidgen_trial_info",
-    kind="gauge",
-    help="1 for each trial: the run that it is.",
-    labels=(*SWEEP, "run"),
-)
+TRIAL_INFO = _gauge("vidgen_trial_info", (*SWEEP, "run"), "1 for each trial: the run that it is.")
 
 METRICS: dict[str, Metric] = {
     row.name: row for row in list(vars().values()) if isinstance(row, Metric)
