@@ -95,8 +95,17 @@ def schema() -> None:
     "--workers", type=click.IntRange(min=0), help="Ray Train workers; 0 trains in this process."
 )
 @click.option("--resume", metavar="RUN", help="Go on from a run's newest checkpoint.")
+@click.option(
+    "--dry-run", is_flag=True, help="Do a few steps: memory, largest batch, time to the end."
+)
+@json_option
 def train(
-    source: str | None, overrides: tuple[str, ...], workers: int | None, resume: str | None
+    source: str | None,
+    overrides: tuple[str, ...],
+    workers: int | None,
+    resume: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Train a model, or go on with one: `vidgen train --resume RUN`."""
     from vidgen.config.load import dump, load_options, load_run, parse_run
@@ -115,7 +124,15 @@ def train(
             settings = parse_run(dump(settings), f"{resume}/{CONFIG}", overrides)
     else:
         raise click.UsageError("Give a recipe or a config file, or --resume RUN.")
+    if as_json and not dry_run:
+        raise click.UsageError("--json goes with --dry-run; a run's numbers are in metrics.jsonl.")
 
+    if dry_run:
+        from vidgen.engine.dry_run import dry_run as probe
+
+        found = probe(settings)
+        click.echo(json.dumps(found.to_json(), indent=2) if as_json else str(found))
+        return
     from vidgen.engine.train import train as start
 
     start(settings, resume=resume)

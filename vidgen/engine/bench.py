@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from torch import Generator
 from vidgen.config.run import RunConfig, StorageConfig
 from vidgen.engine.generate import video_rate
 from vidgen.engine.load import load_model
+from vidgen.engine.peak_memory import peak_memory
 from vidgen.engine.samples import to_frames
 from vidgen.engine.weights import weights_step
 from vidgen.errors import ConfigError
@@ -173,7 +172,7 @@ def _time(
     device = next(model.parameters()).device
     cond = blank_condition(model, config, batch).to(device)
     generator = Generator().manual_seed(0)
-    with _peak_memory(device) as peak:
+    with peak_memory(device) as peak:
         seconds = []
         for _ in range(WARM_UP + calls):
             _wait(device)
@@ -228,29 +227,6 @@ def _sampling_steps(model: VideoModel, steps: int | None) -> Iterator[None]:
         yield
     finally:
         model.config = own
-
-
-@contextmanager
-def _peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
-    """Start counting afresh; the value handed over is the peak since then, in bytes."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        yield lambda: torch.cuda.max_memory_allocated(device)
-        return
-    clear, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-    try:
-        clear.write_text("5")  # Linux: forget the process's peak
-    except OSError:
-        # Elsewhere the peak of the whole process so far is all there is to know.
-        unit = 1 if sys.platform == "darwin" else 1024
-        yield lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return
-
-    def peak() -> int:
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-
-    yield peak
 
 
 def _wait(device: torch.device) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from vidgen import __version__
 from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
-from vidgen.data.dataset import frame_rate
+from vidgen.data.dataset import Dataset, frame_rate
 from vidgen.data.loader import ensure_dataset
 from vidgen.data.show import bar
 from vidgen.engine.early_stop import Progress
@@ -42,7 +42,17 @@ def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
     exists = folder.exists()
     if resume is not None and not exists:
         folder.config()  # raises, saying what is missing
-    with bar("data set") as update:  # a synthetic one may have to be made first
+    config, _ = with_dataset(config)
+    config = config.model_copy(update={"run": folder.url, "versions": _versions()})
+    if exists and folder.checkpoint_steps():
+        _check_continues(folder, config)
+    folder.store.write(CONFIG, dump(config).encode())
+    return config
+
+
+def with_dataset(config: RunConfig) -> tuple[RunConfig, Dataset]:
+    """The data set, made first if it is a synthetic one, and the config with what it decides."""
+    with bar("data set") as update:
         dataset = ensure_dataset(
             config, progress=lambda what, done, total: update(done, total, what)
         )
@@ -55,11 +65,7 @@ def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
             "url": config.data.url and open_store(config.data.url, config.storage).url,
         }
     )
-    config = config.model_copy(update={"run": folder.url, "data": data, "versions": _versions()})
-    if exists and folder.checkpoint_steps():
-        _check_continues(folder, config)
-    folder.store.write(CONFIG, dump(config).encode())
-    return config
+    return config.model_copy(update={"data": data}), dataset
 
 
 def finished_step(config: RunConfig) -> int | None:

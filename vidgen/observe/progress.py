@@ -112,11 +112,11 @@ class Watcher:
         assert self._began is not None
         began, first = self._began
         if first < step < self._steps:
-            parts.append(f"{_duration((now - began) / (step - first) * (self._steps - step))} left")
+            parts.append(f"{duration((now - began) / (step - first) * (self._steps - step))} left")
         return "  ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """'45s', '3m 20s', '2h 05m', '3d 4h'."""
     whole = round(seconds)
     days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
