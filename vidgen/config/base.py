@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +26,9 @@ class FamilyConfig(Strict):
     """What the model is told about a clip: label, text, image (first frame), sketch, past."""
     past_frames: int = Field(default=0, ge=0)
     """How many frames `past` holds; they precede the generated ones."""
+
+    any_size: ClassVar[bool] = False
+    """Whether the network also trains on clips smaller than those it is built for."""
 
     def check_video(self, *, frames: int, height: int, width: int) -> None:
         """Raise ValueError if clips of this size cannot go through the model."""

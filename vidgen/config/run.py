@@ -22,6 +22,23 @@ class SyntheticConfig(Strict):
     """Seed of the attributes and motion."""
 
 
+class BucketConfig(Strict):
+    """Clips of one shape, at most that of `data`; each step draws one bucket for all its clips."""
+
+    frames: PositiveInt | None = None
+    """Empty: those of data; so for the next two."""
+    height: PositiveInt | None = None
+    width: PositiveInt | None = None
+    still: bool = False
+    """One frame, shown for all of them: an image."""
+    share: float = Field(default=1.0, gt=0)
+    """How often it is drawn, against the other buckets of the same step."""
+    since: int = Field(default=0, ge=0)
+    """First step, counted from 0, that may draw it."""
+    until: PositiveInt | None = None
+    """First step that may no longer; empty: to the end."""
+
+
 class DataConfig(Strict):
     """Which clips, and their shape on the way into the model."""
 
@@ -37,6 +54,9 @@ class DataConfig(Strict):
     """Pixels, W."""
     fps: Annotated[float, Field(gt=0)] | None = None
     """Frame rate to sample clips at, frames per second; empty: the data set's own."""
+    buckets: tuple[BucketConfig, ...] = ()
+    """Shapes to train on; a step of smaller clips has more, for as many pixels. Empty: one shape.
+    A curriculum is buckets with since and until; validation and samples have the full shape."""
     labels: tuple[str, ...] = ()
     """Class names by index; filled in from the data set when a run starts."""
     loader_workers: int = Field(default=0, ge=0)
@@ -142,6 +162,11 @@ class ScaleConfig(Strict):
 
     workers: int = Field(default=0, ge=0)
     """Ray Train workers (ranks); 0 trains in this process without Ray."""
+    min_workers: int = Field(default=0, ge=0)
+    """Fewest workers to train with while nodes are missing; 0: always all of them. The batch and
+    its order stay the same, so the curve does too."""
+    resize_every_s: float = Field(default=60, gt=0)
+    """Seconds between looks for room for more workers, when there are fewer than `workers`."""
     strategy: Literal["auto", "ddp", "fsdp", "hsdp"] = "auto"
     """How ranks share the model: ddp keeps a replica on each, fsdp a part, hsdp a replica on each
     node and a part on each of its ranks; auto: ddp if the state fits, else the others."""
@@ -222,7 +247,18 @@ class RunConfig(Strict):
         if self.early_stop.patience and not self.train.validate_every:
             raise ValueError("early_stop.patience needs train.validate_every > 0")
         ranks = max(1, self.scale.workers)
-        if self.train.batch_size % (ranks * self.train.accumulate):
+        if self.scale.min_workers > self.scale.workers:
+            raise ValueError(
+                f"scale.min_workers {self.scale.min_workers} is more than "
+                f"scale.workers {self.scale.workers}"
+            )
+        size, shares = self.train.batch_size, ranks * self.train.accumulate
+        if self.scale.min_workers and size < shares:
+            raise ValueError(
+                f"train.batch_size {size} is less than workers x accumulate = "
+                f"{ranks} x {self.train.accumulate}"
+            )
+        if not self.scale.min_workers and size % shares:
             raise ValueError(
                 f"train.batch_size {self.train.batch_size} must be divisible by "
                 f"workers x accumulate = {ranks} x {self.train.accumulate}"
@@ -230,4 +266,26 @@ class RunConfig(Strict):
         self.model.check_video(
             frames=self.data.frames, height=self.data.height, width=self.data.width
         )
+        self._check_buckets()
         return self
+
+    def _check_buckets(self) -> None:
+        full = {name: getattr(self.data, name) for name in ("frames", "height", "width")}
+        for bucket in self.data.buckets:
+            shape = {name: getattr(bucket, name) or size for name, size in full.items()}
+            for name, size in shape.items():
+                if size > full[name]:
+                    raise ValueError(
+                        f"data.buckets: {name} {size} is more than data.{name} {full[name]}"
+                    )
+            if shape != full and not self.model.any_size:
+                raise ValueError(
+                    f"data.buckets: a model of family '{self.model.family}' takes one shape only"
+                )
+            self.model.check_video(**shape)
+        edges = {0, *(b.since for b in self.data.buckets), *(b.until for b in self.data.buckets)}
+        for step in sorted(e for e in edges if e is not None and e < self.train.steps):
+            if self.data.buckets and not any(
+                b.since <= step and (b.until is None or step < b.until) for b in self.data.buckets
+            ):
+                raise ValueError(f"data.buckets: step {step} has none")

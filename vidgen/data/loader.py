@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from vidgen.config.run import RunConfig
+from vidgen.data.buckets import Bucket, BucketPlan
 from vidgen.data.conditions import make_condition
 from vidgen.data.dataset import ClipCache, Dataset, Split, frame_rate, frames_at, window_frames
 from vidgen.data.ensure import ensure_dataset
@@ -70,11 +71,14 @@ class Batches(Iterator[Batch]):
         start_step: int,
         conditions: Sequence[str],
     ) -> None:
-        size = config.train.batch_size
-        self._first, self._last = rank * size // world, (rank + 1) * size // world
-        self._size, self._seed, self._step = size, config.seed, start_step
-        self._rows = dataset.usable(split, config)
-        self._maker = _BatchMaker(dataset, config, conditions)
+        self._rank, self._world = rank, world
+        self._seed, self._step = config.seed, start_step
+        self._plan = BucketPlan(config)
+        self._rows = [_rows(dataset, split, bucket) for bucket in self._plan.buckets]
+        self._makers = [
+            _BatchMaker(dataset, bucket.config, conditions, still=bucket.still)
+            for bucket in self._plan.buckets
+        ]
         self._ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=config.data.prefetch)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="vidgen-loader", daemon=True)
@@ -110,17 +114,18 @@ class Batches(Iterator[Batch]):
         except Exception as error:  # raised again by __next__
             self._put(error)
         finally:
-            self._maker.close()
+            for maker in self._makers:
+                maker.close()
 
     def _next(self) -> Batch:
-        start = self._step * self._size + self._first
-        here = places(
-            clips=len(self._rows), seed=self._seed, start=start, count=self._last - self._first
-        )
+        step = self._plan.at(self._step)
+        rows, maker = self._rows[step.bucket], self._makers[step.bucket]
+        first = self._rank * step.clips // self._world
+        last = (self._rank + 1) * step.clips // self._world
+        seed = self._seed + (step.bucket << 40)  # an order of its own for every bucket
+        here = places(clips=len(rows), seed=seed, start=step.start + first, count=last - first)
         self._step += 1
-        return self._maker.make(
-            [self._rows[index] for index in here.clip], here.seed, random_window=True
-        )
+        return maker.make([rows[index] for index in here.clip], here.seed, random_window=True)
 
     def _put(self, item: Batch | Exception) -> None:
         while not self._closed.is_set():
@@ -197,11 +202,19 @@ def eval_batches(
 class _BatchMaker:
     """Manifest rows to a Batch: fetch, decode (or take from the cache), cut, convert."""
 
-    def __init__(self, dataset: Dataset, config: RunConfig, conditions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: RunConfig,
+        conditions: Sequence[str],
+        *,
+        still: bool = False,
+    ) -> None:
         self.dataset, self.config, self.conditions = dataset, config, conditions
         self.fps = frame_rate(dataset.summary, config)
         self.size = (config.data.height, config.data.width)
-        self.window = window_frames(config)
+        self.wanted = window_frames(config)
+        self.window = 1 if still else self.wanted
         names = config.data.labels or dataset.labels
         self.label_index = {name: index for index, name in enumerate(names)}
         if "label" in conditions and (unknown := set(dataset.labels) - set(names)):
@@ -225,7 +238,8 @@ class _BatchMaker:
             self._cut_originals(rows, chosen, cut)
         # (B, P+T, H, W, 3) uint8 -> (B, 3, P+T, H, W) in [-1, 1]
         whole = torch.from_numpy(cut).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
-        past = self.window - self.config.data.frames
+        whole = whole.expand(-1, -1, self.wanted, -1, -1) if self.window == 1 else whole
+        past = self.wanted - self.config.data.frames
         video = whole[:, :, past:].contiguous()
         cond = make_condition(
             self.conditions,
@@ -302,6 +316,14 @@ class _BatchMaker:
                 task = outcome.task
                 what = task.source if isinstance(task, Window) else self.dataset.store.where(task)
                 raise DataError(f"cannot decode {what}: {error}") from None
+
+
+def _rows(dataset: Dataset, split: str, bucket: Bucket) -> Split:
+    """The clips that are long enough for a bucket."""
+    config = bucket.config
+    if bucket.still:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"frames": 1})})
+    return dataset.usable(split, config)
 
 
 def _reader(

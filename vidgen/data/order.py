@@ -16,7 +16,7 @@ Words = NDArray[np.uint64]
 
 _ROUNDS = 6
 # What a random stream is for; streams of different purpose are independent.
-_ORDER, _SAMPLE, _WINDOW = 1, 2, 3
+_ORDER, _SAMPLE, _WINDOW, _STEP = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,12 @@ def window(sample_seed: int, available: int, wanted: int) -> int:
     room = available - wanted + 1
     assert room > 0, f"a clip of {available} frames has no window of {wanted}"
     return _key(_WINDOW, sample_seed) % room
+
+
+def draws(seed: int, step: NDArray[np.int64]) -> NDArray[np.float64]:
+    """One number in [0, 1) for each step."""
+    bits = _mix(step.astype(np.uint64) ^ np.uint64(_key(_STEP, seed)))
+    return (bits >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def fixed_seeds(index: NDArray[np.int64]) -> NDArray[np.int64]:

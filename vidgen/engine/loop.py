@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vidgen.config.run import EarlyStopConfig, RunConfig
+from vidgen.data.buckets import BucketPlan
 from vidgen.data.dataset import Dataset
 from vidgen.data.loader import batches
 from vidgen.engine.distributed import Ranks, Vote
@@ -96,6 +97,7 @@ class _Run:
             save=self.saver.owed,
         )
         self.watchdog = Watchdog(job.folder, ranks, limit_s=train.hang_timeout_s, say=job.say)
+        self.plan = BucketPlan(config)
         self.best = max(train.keep_best, int(config.early_stop.patience > 0))
 
     def steps(self) -> None:
@@ -118,7 +120,7 @@ class _Run:
                 last = state.step + 1 == train.steps
                 logging = last or _due(state.step + 1, train.log_every)
                 lr = self.stepper.lr(state.step)
-                clips = train.batch_size
+                clips = self.plan.at(state.step).clips
                 self.meter.count(batch, clips=clips, flops=self.flops.of(batch))
                 numbers = self.stepper.step(batch, clips, logging=logging)
                 wishes = self.vote.close()
@@ -152,6 +154,7 @@ class _Run:
                 fix=f"Go on with: vidgen train --resume {self.job.folder.url}",
             )
         if leaving:
+            self.watchdog.close()
             self.job.leave()
         return last
 

@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,14 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from vidgen.config.run import RunConfig, ScaleConfig
 from vidgen.engine.distributed import join_ranks
-from vidgen.engine.ray_link import LinkDisplay, LinkHandle, News, StopWish, start_link
+from vidgen.engine.ray_link import (
+    DriverWishes,
+    LinkDisplay,
+    LinkHandle,
+    News,
+    draining_nodes,
+    start_link,
+)
 from vidgen.engine.stop import Stop
 from vidgen.engine.train import run_rank
 from vidgen.errors import ConfigError, Interrupted, TrainingError, VidgenError
@@ -29,6 +37,8 @@ from vidgen.observe.progress import Display, Nobody
 
 _POLL_S = 0.25  # how soon the driver notices Ctrl-C
 _END_TOGETHER_S = 10.0  # how long a rank with an error waits for the others to have it too
+_DRAIN_POLL_S = 1.0  # how soon it notices that a node is about to be taken away
+_LEAVE_S = 300.0  # how long ranks that have saved wait for that
 _OBJECT_STORE_BYTES = 100 * 1024**2  # of a Ray started here; hardly anything passes through it
 
 
@@ -43,7 +53,7 @@ def run_on_ray(config: RunConfig, stop: Stop, display: Display) -> None:
         TrainingError: workers died more than `scale.max_failures` times or did not start in time.
     """
     with _ray(config.scale), tempfile.TemporaryDirectory(prefix="vidgen-ray-") as scratch:
-        display.say(f"starting {config.scale.workers} workers on Ray")
+        display.say(f"starting {_count(config.scale)} workers on Ray")
         link = start_link()
         fit = _Fit(_trainer(config, link, scratch))
         _follow(fit, link, stop, display)
@@ -56,6 +66,7 @@ def run_on_ray(config: RunConfig, stop: Stop, display: Display) -> None:
 def _follow(fit: _Fit, link: LinkHandle, stop: Stop, display: Display) -> None:
     """Show the workers' news and pass on the wish to stop until training ends."""
     started = told = False
+    drained, look_at = frozenset[str](), 0.0
     while True:
         running = fit.running()  # asked before the news, so that none is missed
         news: list[News] = ray.get(link.news.remote(_POLL_S if running else 0.0))
@@ -64,6 +75,11 @@ def _follow(fit: _Fit, link: LinkHandle, stop: Stop, display: Display) -> None:
             (display.show if kind == "show" else display.say)(value)
         if not running:
             return
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + _DRAIN_POLL_S
+            if (found := draining_nodes()) != drained:
+                drained = found
+                link.drain.remote(drained)
         if stop.requested() and not started:
             raise Interrupted("interrupted before training started; there was nothing to save")
         if stop.requested() and not told:
@@ -101,7 +117,7 @@ class _Fit:
         if isinstance(self._error, ControllerError):
             scale = config.scale
             raise TrainingError(
-                f"{scale.workers} workers with {scale.cpus_per_worker:g} CPU and "
+                f"{_count(scale)} workers with {scale.cpus_per_worker:g} CPU and "
                 f"{scale.gpus_per_worker:g} GPU each did not start within "
                 f"{scale.start_timeout_s} s: {_last_line(self._error.controller_failure)}",
                 fix="Ask for less (scale.*), or raise scale.start_timeout_s if nodes come late.",
@@ -117,12 +133,16 @@ def _trainer(config: RunConfig, link: LinkHandle, scratch: str) -> TorchTrainer:
     scale = config.scale
     gpu = scale.gpus_per_worker > 0
     resources = {"CPU": scale.cpus_per_worker} | ({"GPU": scale.gpus_per_worker} if gpu else {})
+    workers: Any = (scale.min_workers, scale.workers) if scale.min_workers else scale.workers
     return TorchTrainer(
         _worker,
         train_loop_config={"config": config, "link": link},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=scale.workers, use_gpu=gpu, resources_per_worker=resources
+            num_workers=workers,
+            elastic_resize_monitor_interval_s=scale.resize_every_s,  # type: ignore[call-arg]
+            use_gpu=gpu,
+            resources_per_worker=resources,
         ),
         run_config=RayRunConfig(
             # Checkpoints and metrics are the run folder's; Ray keeps its own notes apart, under a
@@ -144,19 +164,34 @@ def _worker(given: dict[str, Any]) -> None:
     if ray.get(link.outcome.remote()) is not None:
         return  # a restart cannot help: a person has to read why
     device = get_device() if config.scale.gpus_per_worker else torch.device("cpu")
+    world, wishes = ray.train.get_context().get_world_size(), DriverWishes(link)
     try:
         with join_ranks(device) as ranks:
-            lead = ranks.lead
             run_rank(
                 config,
                 ranks,
-                StopWish(link) if lead else lambda: False,
-                LinkDisplay(link) if lead else Nobody(),
+                wishes.stop,
+                LinkDisplay(link) if ranks.lead else Nobody(),
                 ray.train.report,
+                save_wanted=wishes.leave,
+                leave=_wait_for_the_end,
             )
     except VidgenError as outcome:
-        if not ray.get(link.finish.remote(outcome, config.scale.workers, _END_TOGETHER_S)):
+        if not ray.get(link.finish.remote(outcome, world, _END_TOGETHER_S)):
             raise  # Ray ends the other ranks, which may be waiting for this one
+
+
+def _wait_for_the_end() -> None:
+    """All is saved and a node is about to go: steps done now would be done again.
+
+    Ray ends the ranks with the node, and starts them anew on those that are left.
+    """
+    time.sleep(_LEAVE_S)
+    raise RuntimeError(f"a node that was to be taken away is still there after {_LEAVE_S:g} s")
+
+
+def _count(scale: ScaleConfig) -> str:
+    return f"{scale.min_workers} to {scale.workers}" if scale.min_workers else str(scale.workers)
 
 
 @contextmanager

@@ -67,8 +67,14 @@ def run_rank(
     stop_wanted: Callable[[], bool],
     display: Display,
     report: Callable[[dict[str, float]], None] = lambda metrics: None,
+    *,
+    save_wanted: Callable[[], bool] = lambda: False,
+    leave: Callable[[], None] = lambda: None,
 ) -> None:
-    """One rank's work, wherever it runs: restore, train, export. `config` is a prepared one."""
+    """One rank's work, wherever it runs: restore, train, export. `config` is a prepared one.
+
+    Args as in `Job`.
+    """
     assert config.run is not None
     dataset = ensure_dataset(config)
     folder = RunFolder(config.run, config.storage)
@@ -96,6 +102,8 @@ def run_rank(
                 recorder=recorder,
                 stop_wanted=stop_wanted,
                 report=report,
+                save_wanted=save_wanted,
+                leave=leave,
                 say=display.say,
                 progress=progress,
             )

@@ -26,7 +26,7 @@ def validate(state: State, dataset: Dataset, config: RunConfig, ranks: Ranks) ->
         config,
         split="val",
         limit=train.validate_clips,
-        batch_size=train.batch_size // (ranks.world * train.accumulate),
+        batch_size=max(1, train.batch_size // (ranks.world * train.accumulate)),
         rank=ranks.rank,
         world=ranks.world,
         conditions=sorted(state.objective.model.conditions),

@@ -65,6 +65,10 @@ class Watchdog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Watch no longer."""
         self._closed.set()
 
     def _watch(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 class Config(FamilyConfig):
     """A transformer that turns noise into video along a straight path (flow matching)."""
 
+    any_size: ClassVar[bool] = True
     family: Literal["flow"] = "flow"
     patch: tuple[PositiveInt, PositiveInt, PositiveInt] = (4, 8, 8)
     """Frames, rows and columns that one token stands for."""

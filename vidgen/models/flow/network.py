@@ -47,7 +47,7 @@ class FlowTransformer(nn.Module):
     def __init__(self, config: Config, spec: VideoSpec) -> None:
         super().__init__()
         self.patch, self.shape = config.patch, (spec.channels, spec.frames, spec.height, spec.width)
-        grid = _grid(self.shape[1:], config.patch)
+        grid = self.grid = _grid(self.shape[1:], config.patch)
         width, pixels = config.width, math.prod(config.patch)
         flat = pixels // config.patch[0]  # pixels of a patch in one frame
 
@@ -72,8 +72,9 @@ class FlowTransformer(nn.Module):
         self.out = nn.Linear(width, spec.channels * pixels)
 
         # Words have no place in the video: they are not rotated.
-        words = config.text_tokens if self.text is not None else 0
-        angles = F.pad(rope_angles(grid, width // config.heads), (0, 0, words, 0))  # (K+N, D/H/2)
+        self.words = config.text_tokens if self.text is not None else 0
+        angles = rope_angles(grid, width // config.heads)  # (N, D/H/2)
+        angles = F.pad(angles, (0, 0, self.words, 0))  # (K+N, D/H/2)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
@@ -90,7 +91,7 @@ class FlowTransformer(nn.Module):
         """Estimate from noisy video.
 
         Args:
-            video: (B, C, T, H, W).
+            video: (B, C, T, H, W), as large as the model's or smaller.
             t: (B,) in [0, 1], the share of signal in it.
             cond: fields that are absent count as dropped.
             keep: by field name, (B,) bool; False drops the field of that sample.
@@ -99,8 +100,9 @@ class FlowTransformer(nn.Module):
             (B, C, T, H, W).
         """
         cond = _dropped(cond, keep or {})
-        x = self.embed(patchify(video, self.patch)) + self.position  # (B, N, D)
-        x = x + self._pictures(cond, keep or {})
+        grid, position, cos, sin = self._places(video)
+        x = self.embed(patchify(video, self.patch)) + position  # (B, N, D)
+        x = x + self._pictures(cond, keep or {}, grid[0])
         c = _even(self.time(t))  # (B, D)
         words = x[:, :0]
         if self.text is not None:
@@ -117,16 +119,35 @@ class FlowTransformer(nn.Module):
 
         x = torch.cat([words, x], dim=1)  # (B, K+N, D)
         for block in self.blocks:
-            x = block(x, c, self.cos, self.sin)
+            x = block(x, c, cos, sin)
         x = x[:, words.shape[1] :]  # (B, N, D)
         scale, shift = modulation(self.modulation, c, 2)
         x = self.out(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)  # (B, N, C*a*b*c)
-        return unpatchify(x, self.shape, self.patch).float()
+        channels, *sizes = video.shape[1:]
+        return unpatchify(x, (channels, sizes[0], sizes[1], sizes[2]), self.patch).float()
 
-    def _pictures(self, cond: Condition, keep: dict[str, Tensor]) -> Tensor | float:
-        """What the pictures among the conditions add to the tokens, (B, N, D)."""
+    def _places(self, video: Tensor) -> tuple[tuple[int, int, int], Tensor, Tensor, Tensor]:
+        """Token grid of a video; its places, (N, D), and their rotations, (K+N, D/H/2).
+
+        A smaller picture shows the same scene, so places are spread over it; a shorter video is the
+        beginning of a longer one.
+        """
+        grid = _grid(video.shape[2:], self.patch)
+        if grid == self.grid:
+            return grid, self.position, self.cos, self.sin
+        cos, sin = (_spread(table[self.words :], self.grid, grid) for table in (self.cos, self.sin))
+        length = (cos.square() + sin.square()).sqrt()
+        still = (self.words, 0)
+        return (
+            grid,
+            _spread(self.position, self.grid, grid),
+            F.pad(cos / length, (0, 0, *still), value=1.0),
+            F.pad(sin / length, (0, 0, *still)),
+        )
+
+    def _pictures(self, cond: Condition, keep: dict[str, Tensor], times: int) -> Tensor | float:
+        """What the pictures among the conditions add to the tokens, (B, N, D), T/a times over."""
         one = (1, *self.patch[1:])  # a patch in one frame
-        times = self.shape[1] // self.patch[0]
         total: Tensor | float = 0.0
         if self.image is not None and cond.image is not None:
             rows = patchify(cond.image[:, :, None], one)  # (B, S, C*b*c)
@@ -174,6 +195,13 @@ def modulation(layer: nn.Linear, c: Tensor, parts: int) -> tuple[Tensor, ...]:
 def _grid(sizes: tuple[int, ...], patch: tuple[int, int, int]) -> tuple[int, int, int]:
     t, h, w = (size // part for size, part in zip(sizes, patch, strict=True))
     return t, h, w
+
+
+def _spread(table: Tensor, whole: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
+    """Rows of a (t, h, w) grid, (N, K), for a smaller grid: the first times, pictures resized."""
+    rows = table.view(*whole, -1)[: grid[0]].permute(0, 3, 1, 2)  # (t, K, h, w)
+    rows = F.interpolate(rows, size=grid[1:], mode="bilinear", antialias=False)
+    return rows.permute(0, 2, 3, 1).reshape(math.prod(grid), -1)
 
 
 def _dropped(cond: Condition, keep: dict[str, Tensor]) -> Condition:
