@@ -7,11 +7,12 @@ DEMO ?= demo
 # One thread per core and no oversubscription when tests run side by side.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo test test-slow lint bench bench-data image clean
+.PHONY: help demo test test-slow chaos lint bench bench-data image clean
 help:
 	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
 	@echo "make test    the tests (at most fifteen minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
+	@echo "make chaos   runs that lose workers, nodes, drivers, storage and disk, on a Ray cluster of several nodes (fifteen minutes)"
 	@echo "make lint    format, lint and type checks"
 	@echo "make bench   benchmarks; each prints a ratio"
 	@echo "make bench-data  clip readers beside torchcodec, decord, MosaicML Streaming, WebDataset"
@@ -30,7 +31,10 @@ test: $(READY)
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadgroup -m "not slow"
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow --timeout=3600
+	$(BIN)/python -m pytest -q -m slow --timeout=3600 --ignore=tests/chaos
+
+chaos: $(READY)
+	$(BIN)/python -m pytest -q --durations=0 tests/chaos
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

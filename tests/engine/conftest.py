@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,23 +62,24 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_config(clips: Path, tmp_path: Path) -> MakeConfig:
     """A run of 8 steps; keyword arguments replace keys, `train={...}` and the like merge."""
+    return partial(config_on, clips, tmp_path)
 
-    def make(**keys: Any) -> RunConfig:
-        base: dict[str, Any] = {
-            "name": "test",
-            "run": str(tmp_path / "run"),
-            "data": {"url": str(clips), "frames": 4, "height": 8, "width": 8},
-            "model": {"family": "duet", "conditions": ["label"]},
-            "train": {
-                "steps": 8, "batch_size": 8, "log_every": 1, "validate_every": 4,
-                "sample_every": 4, "samples": 3, "checkpoint_every": 4,
-            },
-            "optimizer": {"lr": 0.01, "weight_decay": 0.1},
-            "schedule": {"warmup_steps": 2},
-        }  # fmt: skip
-        for key, value in keys.items():
-            merge = isinstance(value, dict) and key in base
-            base[key] = {**base[key], **value} if merge else value
-        return RunConfig.model_validate(base)
 
-    return make
+def config_on(clips: Path, folder: Path, **keys: Any) -> RunConfig:
+    """A run in `folder` on those clips."""
+    base: dict[str, Any] = {
+        "name": "test",
+        "run": str(folder / "run"),
+        "data": {"url": str(clips), "frames": 4, "height": 8, "width": 8},
+        "model": {"family": "duet", "conditions": ["label"]},
+        "train": {
+            "steps": 8, "batch_size": 8, "log_every": 1, "validate_every": 4,
+            "sample_every": 4, "samples": 3, "checkpoint_every": 4,
+        },
+        "optimizer": {"lr": 0.01, "weight_decay": 0.1},
+        "schedule": {"warmup_steps": 2},
+    }  # fmt: skip
+    for key, value in keys.items():
+        merge = isinstance(value, dict) and key in base
+        base[key] = {**base[key], **value} if merge else value
+    return RunConfig.model_validate(base)

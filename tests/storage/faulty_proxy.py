@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-# What may happen to a request: "ok", "503", "429", "reset", "short" (half the body, then the end)
-# or "hang" (no answer).
+# What may happen to a request: "ok", "500", "503", "429", "reset", "short" (half the body, then
+# the end) or "hang" (no answer).
 Fault = Callable[[int, str, str], str]  # (number of the request, method, path) -> one of those
 
 
@@ -42,7 +42,7 @@ def faulty_proxy(endpoint: str, fault: Fault) -> Iterator[tuple[str, list[str]]]
                 stop.wait(20)
                 self.close_connection = True
                 return
-            if what in ("503", "429"):
+            if what in ("500", "503", "429"):
                 self._answer(int(what), {}, b"")
                 return
             upstream = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)

@@ -19,3 +19,5 @@ class Config(FamilyConfig):
     hang_rank: int = 0
     hang_once: str = ""
     """File that is made by the first to hang; while it is there nobody hangs. Empty: always."""
+    journal: str = ""
+    """File to which rank 0 appends the number of every step it does."""

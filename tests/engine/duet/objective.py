@@ -57,8 +57,8 @@ class Duet(Objective):
         return {"critic": self.critic, "model": self.model}
 
     def loss(self, turn: str, batch: Batch, step: int) -> Losses:
-        if step == self.config.hang_at and turn == "model":
-            self._hang()
+        if batch.video.device.type != "meta" and turn == "model":
+            self._play_up(step)
         if self.config.slow_s:
             time.sleep(self.config.slow_s / 2)
         noise = torch.stack(
@@ -75,10 +75,15 @@ class Duet(Objective):
             total = total * float("nan")
         return Losses(total=total, parts={"error": error.detach()})
 
-    def _hang(self) -> None:
+    def _play_up(self, step: int) -> None:
         rank = dist.get_rank() if dist.is_initialized() else 0
+        if self.config.journal and rank == 0:
+            with Path(self.config.journal).open("a") as file:
+                file.write(f"{step}\n")
+        if step != self.config.hang_at or rank != self.config.hang_rank:
+            return
         mark = Path(self.config.hang_once) if self.config.hang_once else None
-        if rank != self.config.hang_rank or (mark is not None and mark.exists()):
+        if mark is not None and mark.exists():
             return
         if mark is not None:
             mark.touch()

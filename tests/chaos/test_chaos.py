@@ -1,0 +1,260 @@
+"""What a run on spot machines must come through: it ends, little is done twice, and the weights
+are those of a run that nothing happened to.
+
+One Ray cluster of several nodes on this machine, a worker to a node, and real processes: `make
+chaos`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from chaos.conftest import SAVE_EVERY, STEPS, Driver, MakeDriver, Pool
+from engine.conftest import MakeConfig
+from storage.faulty_proxy import faulty_proxy
+from torch import Tensor
+
+from vidgen.engine.load import load_model
+from vidgen.engine.train import train
+
+Weights = dict[str, Tensor]
+
+
+def assert_unharmed(driver: Driver, expected: Weights, *, redone: int) -> None:
+    """Bit-equal weights, and at most so many steps done more than once."""
+    found = driver.weights()
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert value.equal(expected[name]), name
+    journal = driver.journal
+    assert set(journal) == set(range(1, STEPS + 1))
+    assert len(journal) - STEPS <= redone, journal
+    steps = [line["step"] for line in driver.run.metrics() if "loss" in line]
+    assert steps == list(range(1, STEPS + 1))
+
+
+def since_saved(driver: Driver) -> int:
+    """Steps done since the last checkpoint: the most that may be lost now."""
+    return max(driver.journal) - max(driver.run.checkpoint_steps(), default=0)
+
+
+def a_worker() -> int:
+    """The process of a Ray Train worker."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if title.startswith(b"ray::RayTrainWorker"):
+            return int(folder.name)
+    raise AssertionError("no Ray Train worker is running")
+
+
+def test_kill_9_of_a_worker(two_nodes: Pool, driver: MakeDriver, undisturbed: Weights) -> None:
+    run = driver()
+    run.start()
+    run.until_saved(10)
+    run.until_step(13)
+    os.kill(a_worker(), signal.SIGKILL)
+    lost = since_saved(run)
+    assert run.finish() == 0, run.shown
+    assert "2 x cpu, from step 1" in run.shown
+    assert_unharmed(run, undisturbed, redone=lost + 1)  # one may have ended as the kill came
+
+
+def test_a_node_dies(two_nodes: Pool, driver: MakeDriver, undisturbed: Weights) -> None:
+    run = driver()
+    run.start()
+    run.until_saved(10)
+    two_nodes.remove(two_nodes.nodes[0])
+    lost = since_saved(run)
+    two_nodes.add()
+    assert run.finish() == 0, run.shown
+    assert_unharmed(run, undisturbed, redone=lost + 1)
+
+
+def test_the_driver_dies_and_is_started_again(
+    two_nodes: Pool, driver: MakeDriver, undisturbed: Weights
+) -> None:
+    run = driver()
+    run.start()
+    run.until_saved(10)
+    run.until_step(12)
+    run.kill()
+    time.sleep(2)  # Ray ends the workers of a driver that is gone
+    lost = since_saved(run)
+    run.start()
+    assert run.finish() == 0, run.shown
+    assert_unharmed(run, undisturbed, redone=lost)
+
+
+def test_sigterm_saves_within_its_grace_and_nothing_is_redone(
+    two_nodes: Pool, driver: MakeDriver, undisturbed: Weights
+) -> None:
+    run = driver(train={"checkpoint_every": 0})
+    run.start()
+    run.until_step(8)
+    run.signal(signal.SIGTERM)
+    assert run.finish(30) == 130, run.shown
+    assert "all of it saved" in run.shown
+    (stopped,) = run.run.checkpoint_steps()
+    assert max(run.journal) == stopped
+    run.start()
+    assert run.finish() == 0, run.shown
+    assert_unharmed(run, undisturbed, redone=0)
+
+
+def test_a_node_that_will_be_taken_away_is_left_in_time(
+    two_nodes: Pool, driver: MakeDriver, undisturbed: Weights
+) -> None:
+    """The notice of a spot machine: 15 seconds, in which a checkpoint is due out of turn."""
+    run = driver(train={"checkpoint_every": 0})
+    run.start()
+    run.until_step(6)
+    node = two_nodes.nodes[0]
+    ray = shutil.which("ray", path=str(Path(sys.executable).parent))
+    assert ray is not None
+    subprocess.run(
+        [
+            ray, "drain-node", "--address", two_nodes.cluster.address, "--node-id", node.node_id,
+            "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot",
+            "--deadline-remaining-seconds", "15",
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    run.until(lambda: bool(run.run.checkpoint_steps()), seconds=12)
+    (saved,) = run.run.checkpoint_steps()
+    assert saved < STEPS
+    two_nodes.add()
+    time.sleep(8)
+    assert max(run.journal) == saved  # waits for the end instead of steps that would be redone
+    two_nodes.remove(node)
+    assert run.finish() == 0, run.shown
+    assert_unharmed(run, undisturbed, redone=0)
+
+
+def test_s3_fails_a_tenth_of_all_requests(
+    two_nodes: Pool, driver: MakeDriver, undisturbed: Weights, s3_server: Any
+) -> None:
+    faults = ("500", "503", "reset", "short", "hang")
+
+    def fault(n: int, method: str, path: str) -> str:
+        return faults[n // 10 % len(faults)] if n % 10 == 9 else "ok"
+
+    bucket = s3_server.make_bucket("chaos-tenth")
+    with faulty_proxy(s3_server.endpoint, fault) as (url, log):
+        run = driver(run=f"{bucket}/run", storage={"endpoint_url": url})
+        run.start()
+        assert run.finish() == 0, run.shown
+        assert {"500", "503", "reset", "hang"} <= set(log)
+        assert_unharmed(run, undisturbed, redone=0)
+
+
+def test_s3_is_down_for_20_seconds_during_a_save(
+    two_nodes: Pool, driver: MakeDriver, undisturbed: Weights, s3_server: Any
+) -> None:
+    down: list[float] = []
+
+    def fault(n: int, method: str, path: str) -> str:
+        if not down and method == "PUT" and "step_00000010" in path:
+            down.append(time.monotonic())
+        return "reset" if down and time.monotonic() - down[0] < 20 else "ok"
+
+    bucket = s3_server.make_bucket("chaos-down")
+    with faulty_proxy(s3_server.endpoint, fault) as (url, log):
+        run = driver(run=f"{bucket}/run", storage={"endpoint_url": url}, model={"slow_s": 0.8})
+        run.start()
+        run.until(lambda: bool(down))
+        until = down[0] + 20
+        before = max(run.journal)
+        while time.monotonic() < until:
+            time.sleep(0.1)
+        assert max(run.journal) > before + 4  # training goes on meanwhile
+        assert run.finish() == 0, run.shown
+        assert "reset" in log
+        assert_unharmed(run, undisturbed, redone=0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small tmpfs (root, outside a locked container)")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run_which_then_goes_on(
+    two_nodes: Pool, driver: MakeDriver, undisturbed: Weights, small_disk: Path
+) -> None:
+    run = driver(run=str(small_disk / "run"))
+    run.start()
+    run.until_saved(10)
+    with (small_disk / "someone-else").open("wb") as file:  # takes all that is left
+        try:
+            while True:
+                file.write(b"\0" * 4096)
+                file.flush()
+        except OSError:
+            pass
+    assert run.finish() == 1, run.shown
+    assert "disk full while writing" in run.shown
+    assert max(run.run.checkpoint_steps()) >= 10
+    (small_disk / "someone-else").unlink()
+    lost = since_saved(run)
+    run.start()
+    assert run.finish() == 0, run.shown
+    assert_unharmed(run, undisturbed, redone=lost)
+
+
+def test_workers_shrink_to_one_and_grow_to_two(
+    two_nodes: Pool, driver: MakeDriver, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    steps = {"train": {"steps": 160, "checkpoint_every": SAVE_EVERY}}
+    scale = {"min_workers": 1, "resize_every_s": 4}
+    run = driver(**steps, scale=scale)
+    run.start()
+    run.until_saved(10)
+    two_nodes.remove(two_nodes.nodes[0])
+    run.until(lambda: "fp32 on cpu, from step" in run.shown)
+    step = max(run.journal)
+    run.until_step(step + 10)
+    two_nodes.add()
+    run.until(lambda: run.shown.count("fp32 on 2 x cpu, from step") == 2)
+    assert run.finish() == 0, run.shown
+    journal = run.journal
+    assert set(journal) == set(range(1, 161))
+    assert len(journal) - 160 <= 2 * (2 * SAVE_EVERY + 1), journal
+    alone = make_config(
+        **{"train": {**steps["train"], "validate_every": 10, "sample_every": 0}},
+        run=str(tmp_path / "alone"),
+    )
+    expected, _ = load_model(train(alone))
+    for name, value in run.weights().items():
+        assert torch.allclose(value, expected.state_dict()[name], rtol=1e-3, atol=1e-4), name
+
+
+def test_a_hung_worker_ends_its_attempt_and_the_run_goes_on(
+    two_nodes: Pool, driver: MakeDriver, undisturbed: Weights, tmp_path: Path
+) -> None:
+    once = {"hang_at": 12, "hang_rank": 1, "hang_once": str(tmp_path / "hung")}
+    run = driver(model=once, train={"hang_timeout_s": 5})
+    run.start()
+    assert run.finish() == 0, run.shown
+    stacks = sorted(stat.key for stat in run.run.store.list("stacks/"))
+    assert stacks == [f"stacks/step_00000013_rank_{rank}.txt" for rank in range(2)]
+    assert "_play_up" in run.run.store.read(stacks[1]).decode()  # where rank 1 hung
+    assert "all_reduce" in (text := run.run.store.read(stacks[0]).decode()) or "backward" in text
+    assert_unharmed(run, undisturbed, redone=3 + 1)
