@@ -75,6 +75,10 @@ class TrainingError(VidgenError):
     """Training had to stop."""
 
 
+class Diverged(TrainingError):
+    """A loss or gradient is no longer a finite number."""
+
+
 class CheckpointError(VidgenError):
     """A checkpoint is missing, incomplete or damaged."""
 

@@ -8,6 +8,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, mod
 
 from vidgen.config.base import FamilyConfig, Strict
 from vidgen.config.families import config_class
+from vidgen.config.observe import ObserveConfig
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -226,6 +227,7 @@ class RunConfig(Strict):
     sampling: SamplingConfig = SamplingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     storage: StorageConfig = StorageConfig()
+    observe: ObserveConfig = ObserveConfig()
     versions: dict[str, str] = {}
     """What the run was made with; written by `vidgen train`."""
 

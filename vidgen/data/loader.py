@@ -93,6 +93,11 @@ class Batches(Iterator[Batch]):
             raise item
         return item
 
+    @property
+    def ready(self) -> int:
+        """Batches that wait to be taken."""
+        return self._ready.qsize()
+
     def close(self) -> None:
         """Stop reading ahead. Safe to call twice."""
         self._closed.set()

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
+from vidgen.storage.tally import TALLY
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -138,12 +140,13 @@ class Pool(Generic[Task, Result]):
     def _take(self, worker: _Worker) -> Outcome[Task, Result]:
         task = worker.task
         try:
-            value, error = worker.pipe.recv()
+            value, error, asked = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join(timeout=5)
             code = worker.process.exitcode
             self._stop(worker)
             return Outcome(task=task, error=WorkerError(f"its process died ({_cause(code)})"))
+        TALLY.add_all(asked)
         worker.task, worker.deadline = None, None
         worker.done += 1
         if worker.done >= self.recycle:
@@ -173,12 +176,13 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
             task = pipe.recv()
         except EOFError:
             return
-        answer: tuple[Any, Exception | None]
+        before = TALLY.counts()
+        value, problem = None, None
         try:
-            answer = (function(task), None)
+            value = function(task)
         except Exception as error:
-            answer = (None, error)
+            problem = error
         try:
-            pipe.send(answer)
+            pipe.send((value, problem, TALLY.counts() - before))
         except OSError:
             return

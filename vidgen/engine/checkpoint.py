@@ -35,10 +35,11 @@ def save_checkpoint(
     keep: int,
     spare: Collection[int] = (),
     before_commit: Callable[[], None] = lambda: None,
-) -> None:
+) -> int:
     """Write a checkpoint, commit it, then drop all but the newest `keep` and those to `spare`.
 
-    Called on every rank; `before_commit` is, on rank 0, once all shards are written.
+    Called on every rank; `before_commit` is, on rank 0, once all shards are written. Returns the
+    size in bytes.
 
     Raises StorageError on every rank when any rank could not write; older checkpoints are intact.
     """
@@ -75,6 +76,7 @@ def save_checkpoint(
     if ranks.lead:
         with suppress(StorageError):  # the next save drops what is left here
             _drop_old(folder, step, keep, spare)
+    return sum(int(facts["size"]) for facts in written.values())
 
 
 def _drop_old(folder: RunFolder, step: int, keep: int, spare: Collection[int]) -> None:

@@ -16,7 +16,7 @@ from vidgen.data.loader import batches
 from vidgen.engine.distributed import Ranks, Vote
 from vidgen.engine.early_stop import Progress
 from vidgen.engine.flops import StepFlops, matmul_rate
-from vidgen.engine.meter import Meter, Watch
+from vidgen.engine.meter import Meter, Watch, lag
 from vidgen.engine.samples import write_samples
 from vidgen.engine.saver import Saver
 from vidgen.engine.state import State
@@ -127,7 +127,9 @@ class _Run:
                 if logging:
                     self.watch.check()
                     line = _mean(numbers, job.ranks) | {"lr": lr} | self.meter.read()
-                    job.recorder.write(state.step, line)
+                    line["ready_batches"] = stream.ready
+                    job.recorder.write(state.step, line | lag(job.ranks, self.meter.laps))
+                    job.recorder.laps(self.meter.laps)
                 if self.after(wishes, last=last):
                     return
                 self.watchdog.beat("waiting for data", state.step + 1)
@@ -146,6 +148,8 @@ class _Run:
                 saving = saving or last or (better and bool(self.best))
             if last or _due(state.step, train.sample_every):
                 self.sample()
+        if leaving:
+            self.job.recorder.preempted(state.step)
         if saving or "save" in wishes:
             self.save(wait=last or stopping or leaving)
         if stopping:
@@ -189,6 +193,8 @@ class _Run:
     def tell(self, saved: int | None) -> None:
         """Report a step whose checkpoint is whole."""
         if saved is not None:
+            took = {"save_s": self.saver.seconds, "save_bytes": self.saver.size}
+            self.job.recorder.note(self.state.step, took)
             self.job.report({"step": saved})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vidgen.engine.distributed import Ranks
-from vidgen.errors import TrainingError
+from vidgen.errors import Diverged
 from vidgen.types import Batch
 
 Item = TypeVar("Item")
@@ -25,30 +25,38 @@ class Meter:
     Args:
         device: whose work `span` times.
         flops_per_s: what the device can do, for the MFU; 0: not known.
+
+    Attributes:
+        laps: what `read` gave as means, one by one: seconds of each step, span and activity.
     """
 
     def __init__(self, device: torch.device, flops_per_s: float = 0.0) -> None:
         self._device, self._flops_per_s = device, flops_per_s
+        self.laps: dict[str, list[float]] = {}
+        self._resting = 0.0  # spent on other activities since the step began
         self._start()
 
     def _start(self) -> None:
         self._since = time.perf_counter()
         self._spent: dict[str, float] = defaultdict(float)
-        self._spans: dict[str, float] = defaultdict(float)
+        self._laps: dict[str, list[float]] = defaultdict(list)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
-        self._waited = self._flops = 0.0
+        self._flops = 0.0
         self._steps = self._clips = self._frames = 0
 
     def steps(self, batches: Iterable[Item]) -> Iterator[Item]:
         """Hand batches on, counting them and the wait for each."""
-        stream = iter(batches)
+        stream, ended = iter(batches), None
         while True:
             asked = time.perf_counter()
+            if ended is not None:
+                self._laps["step"].append(asked - ended - self._resting)
+            ended, self._resting = asked, 0.0
             try:
                 batch = next(stream)
             except StopIteration:
                 return
-            self._waited += time.perf_counter() - asked
+            self._laps["data_wait"].append(time.perf_counter() - asked)
             self._steps += 1
             yield batch
 
@@ -77,7 +85,7 @@ class Meter:
             return
         began = time.perf_counter()
         yield
-        self._spans[name] += time.perf_counter() - began
+        self._laps[name].append(time.perf_counter() - began)
 
     @contextmanager
     def spend(self, name: str) -> Iterator[None]:
@@ -86,20 +94,26 @@ class Meter:
         try:
             yield
         finally:
-            self._spent[name] += time.perf_counter() - began
+            spent = time.perf_counter() - began
+            self._spent[name] += spent
+            self._laps[name].append(spent)
+            self._resting += spent
 
     def read(self) -> dict[str, float]:
         """Means per step and sums per activity since the last reading; waits for the device."""
         for name, begin, end in self._events:
             end.synchronize()
-            self._spans[name] += begin.elapsed_time(end) / 1e3
+            self._laps[name].append(begin.elapsed_time(end) / 1e3)
         spent = {f"{name}_s": seconds for name, seconds in self._spent.items()}
         seconds = time.perf_counter() - self._since - sum(spent.values())
         steps = max(1, self._steps)
         line = {
             "step_s": seconds / steps,
-            "data_wait_s": self._waited / steps,
-            **{f"{name}_s": total / steps for name, total in self._spans.items()},
+            **{
+                f"{name}_s": sum(laps) / steps
+                for name, laps in self._laps.items()
+                if name != "step" and name not in self._spent
+            },
             "clips_per_s": self._clips / seconds,
             "frames_per_s": self._frames / seconds,
             **spent,
@@ -108,8 +122,27 @@ class Meter:
             line["flops_per_s"] = self._flops / seconds
             if self._flops_per_s:
                 line["mfu"] = line["flops_per_s"] / self._flops_per_s
+        self.laps = dict(self._laps)
         self._start()
         return line
+
+
+def lag(ranks: Ranks, laps: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """`lag_s`, how much later per step the slowest rank is than the middle one, and `lag_rank`.
+
+    What counts is the time before ranks wait for each other: for data, and the forward pass.
+    """
+    if ranks.world == 1:
+        return {}
+    steps = max(1, len(laps.get("data_wait", ())))
+    alone = (sum(laps.get("data_wait", ())) + sum(laps.get("forward", ()))) / steps
+    mine = torch.zeros(ranks.world, dtype=torch.float64)
+    mine[ranks.rank] = alone
+    each = ranks.total(mine)
+    return {
+        "lag_s": float(each.max() - each.median()),
+        "lag_rank": float(each.argmax()),
+    }
 
 
 class Watch:
@@ -128,10 +161,10 @@ class Watch:
         torch.minimum(self._first, bad, out=self._first)
 
     def check(self) -> None:
-        """Raises TrainingError on every rank if any rank saw a value that is not finite."""
+        """Raises Diverged on every rank if any rank saw a value that is not finite."""
         first = min(self._ranks.gather(self._first.item()))
         if math.isfinite(first):
-            raise TrainingError(
+            raise Diverged(
                 f"the loss is no longer a finite number at step {int(first)}",
                 fix="The last checkpoint is from before. Lower optimizer.lr or optimizer.clip_norm "
                 "or lengthen schedule.warmup_steps.",

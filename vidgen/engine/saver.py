@@ -34,6 +34,9 @@ class Saver:
         say: hears of saves that failed.
         before_commit: called on rank 0 once the shards are written: what must not be older than
             the checkpoint.
+
+    Attributes:
+        seconds, size: what the newest whole checkpoint took, with the copying, and its bytes.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Saver:
         )
         self._thread: threading.Thread | None = None
         self._step = 0
+        self.seconds, self.size = 0.0, 0
         self._error: BaseException | None = None
         self._good_at = time.monotonic()
         self._try_at: float | None = None  # a save failed and is owed
@@ -78,12 +82,13 @@ class Saver:
         Returns what `settle` returned.
         """
         before = self.settle()
+        began = time.monotonic()
         copied = self._stager.stage(tree)
         self._step, self._error, self._try_at = step, None, None
 
         def work() -> None:
             try:
-                save_checkpoint(
+                size = save_checkpoint(
                     self._folder,
                     copied,  # type: ignore[arg-type]  # no future: staging is not asynchronous
                     step,
@@ -92,6 +97,7 @@ class Saver:
                     spare=spare,
                     before_commit=self._before_commit,
                 )
+                self.seconds, self.size = time.monotonic() - began, size
             except BaseException as error:  # raised again by `settle`, on the main thread
                 self._error = error
 

@@ -69,7 +69,7 @@ class Stepper:
                 for part in turn.parts(batch, self._config.train.accumulate):
                     # Gradients and numbers are averaged over ranks, which may differ by a clip.
                     share = len(part) * self._ranks.world / clips
-                    with precision.autocast():
+                    with precision.autocast(), meter.span("forward"):
                         losses = turn.losses(part, step)
                     precision.backward(losses.total * share)
                     self._watch.see(losses.total, step + 1)

@@ -13,6 +13,7 @@ from vidgen.engine.distributed import Ranks, join_ranks
 from vidgen.engine.early_stop import Progress
 from vidgen.engine.export import export_model, is_exported
 from vidgen.engine.loop import Job, run_loop
+from vidgen.engine.sinks import open_sinks
 from vidgen.engine.state import State
 from vidgen.engine.stop import Stop
 from vidgen.errors import ConfigError
@@ -91,7 +92,8 @@ def run_rank(
         ranks.from_lead(lambda: [m for m in folder.metrics() if m["step"] <= state.step]),
     )
     lead_folder = folder if ranks.lead else None
-    with Recorder(lead_folder, step=state.step, show=display.show) as recorder:
+    sinks = open_sinks(config, state, ranks, dataset, folder)
+    with Recorder(lead_folder, step=state.step, show=display.show, sinks=sinks) as recorder:
         run_loop(
             Job(
                 config=config,

@@ -30,7 +30,9 @@ RUN, RANK, SWEEP, NODE = ("run",), ("run", "rank"), ("sweep",), ("node",)
 _GPU = ("node", "gpu", "gpu_uuid")
 
 # What a run's process spends its time on, in the order of a step; values of the label `phase`.
-PHASES = ("data_wait", "forward", "backward", "optimizer", "validate", "sample", "checkpoint")
+# STEP_PHASES make up a step; forward is a part of forward_backward, before ranks wait for others.
+STEP_PHASES = ("data_wait", "forward_backward", "optimizer")
+PHASES = (*STEP_PHASES, "forward", "validate", "sample", "checkpoint")
 # How a run ended, or has not: values of the label `outcome`.
 OUTCOMES = ("running", "done", "interrupted", "not_finite", "failed")
 # Values of the label `state` of a sweep's trials.
@@ -90,6 +92,12 @@ RUN_INFO = _gauge(
 RUN_OUTCOME = _gauge(
     "vidgen_run_outcome", (*RUN, "outcome"), "1 for how the run ended: running while it has not."
 )
+RUN_STARTED = _gauge(
+    "vidgen_run_started_timestamp_seconds",
+    RUN,
+    "When the run was started, or started again.",
+    unit="unix time",
+)
 STEP = _gauge("vidgen_step", RUN, "Optimizer steps done.")
 STEPS_WANTED = _gauge("vidgen_steps_wanted", RUN, "Optimizer steps of the whole run.")
 EPOCH = _gauge("vidgen_epoch", RUN, "Passes over the training clips so far.")
@@ -116,27 +124,30 @@ FRAMES_PER_SECOND = _gauge(
 )
 FLOPS = _gauge(
     "vidgen_model_flops_per_second",
-    RUN,
-    "Floating-point operations per second that the model itself needs, over all ranks.",
+    RANK,
+    "Floating-point operations per second of the rank that the model itself needs.",
     unit="flops",
 )
 MFU = _gauge(
     "vidgen_mfu_ratio",
-    RUN,
-    "Model FLOPs utilisation: those operations over the peak of the run's GPUs.",
+    RANK,
+    "Model FLOPs utilisation: those operations over what the device does in a large matmul.",
     unit="ratio",
-    needs="gpu",
 )
 RESTARTS = _counter(
-    "vidgen_restarts_total", RUN, "Times the workers were started again after a failure."
+    "vidgen_restarts_total",
+    RUN,
+    "Times the run was started again from a checkpoint, over its whole life.",
 )
 PREEMPTIONS = _counter(
-    "vidgen_preemptions_total", RUN, "Times the workers lost a node after notice."
+    "vidgen_preemptions_total",
+    RUN,
+    "Times the run saved and left because a node was to be taken away.",
 )
 CHECKPOINT_SECONDS = _gauge(
     "vidgen_checkpoint_seconds",
     RUN,
-    "What the newest checkpoint took, from its start to its commit.",
+    "What the newest checkpoint took, from its start to its commit; training goes on meanwhile.",
     unit="seconds",
 )
 CHECKPOINT_BYTES = _gauge(
@@ -183,7 +194,7 @@ STEP_SECONDS = _histogram(
 PHASE_SECONDS = _histogram(
     "vidgen_phase_seconds",
     (*RANK, "phase"),
-    "Seconds by what they went into; the four phases of a step are counted once a step.",
+    "Seconds by what they went into; what is part of a step is counted once a turn.",
     unit="seconds",
     buckets=_PHASE_BUCKETS,
 )

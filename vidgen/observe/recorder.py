@@ -1,4 +1,7 @@
-"""metrics.jsonl of a run: one JSON object a line, on a local disk or in an object store."""
+"""metrics.jsonl of a run: one JSON object a line, on a local disk or in an object store.
+
+Whatever else wants the numbers is a Sink: the exporter on every rank, trackers on rank 0.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vidgen.errors import StorageError
+from vidgen.errors import Diverged, Interrupted, StorageError
+from vidgen.observe.sink import Sink
 from vidgen.storage.local import LocalStore
 from vidgen.storage.run_folder import METRICS, RunFolder
 
@@ -24,29 +28,38 @@ Line = dict[str, Any]
 
 
 class Recorder:
-    """Appends lines to metrics.jsonl and hands each to `show`.
+    """Appends lines to metrics.jsonl and hands each to `show` and the sinks.
 
     Lines after `step` are dropped when it opens: they belong to steps that are about to be done
     again. In an object store, which cannot append, the file is kept locally and uploaded in the
-    background every half minute, at `flush` and at the end.
+    background every half minute, at `flush` and at the end. The first line of each opening
+    counts the `starts` of the run.
 
     Args:
-        folder: the run; None records nothing (ranks other than 0).
+        folder: the run; None writes no file (ranks other than 0).
         step: steps done so far.
         show: called with every line.
+        sinks: called with every line, also where there is no folder; closed at the end.
     """
 
     def __init__(
-        self, folder: RunFolder | None, *, step: int, show: Callable[[Line], None]
+        self,
+        folder: RunFolder | None,
+        *,
+        step: int,
+        show: Callable[[Line], None],
+        sinks: Sequence[Sink] = (),
     ) -> None:
-        self._folder, self._show = folder, show
+        self._folder, self._show, self._sinks = folder, show, sinks
+        self._noted: dict[str, float] = {}
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._uploads: ThreadPoolExecutor | None = None
         self._upload: Future[None] | None = None
         self._upload_after = 0.0
         if folder is None:
             return
-        kept = [line for line in folder.metrics() if line["step"] <= step]
+        lines = list(folder.metrics())
+        kept = [line for line in lines if line["step"] <= step]
         if isinstance(folder.store, LocalStore):
             self._path = folder.store.root / METRICS
         else:
@@ -59,13 +72,49 @@ class Recorder:
         else:
             self._path.write_text(text, encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
+        starts, self._preemptions = (
+            max((line.get(name, 0) for line in lines), default=0)
+            for name in ("starts", "preemptions")
+        )
+        self.note(step, {"starts": starts + 1})
+
+    def note(self, step: int, values: dict[str, float]) -> None:
+        """Record values with the next line; sinks have them at once."""
+        for sink in self._sinks:
+            sink.line(step, values)
+        self._noted |= values
+
+    def preempted(self, step: int) -> None:
+        """Count, over the whole life of the run, that it has to leave its nodes."""
+        if self._folder is not None:
+            self._preemptions += 1
+            self.write(step, {"preemptions": self._preemptions})
+
+    def laps(self, laps: Mapping[str, Sequence[float]]) -> None:
+        """Seconds of each step and phase since the last call; for sinks alone."""
+        for sink in self._sinks:
+            sink.laps(laps)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Record a step's values, without any that is not finite (the norm of an fp16 overflow)."""
-        if self._folder is None or not values:
+        if not values:
             return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        line: Line = {"step": step, "time": time.time(), **finite}
+        for sink in self._sinks:
+            sink.line(step, finite)
+        if self._folder is None:
+            return
+        line: Line = {"step": step, "time": time.time(), **finite, **self._noted}
+        self._noted.clear()
+        self._append(line)
+        self._show(line)
+        if self._uploads is not None and time.monotonic() > self._upload_after:
+            if self._upload is not None and not self._upload.done():
+                return
+            self._upload_after = time.monotonic() + _UPLOAD_EVERY_S
+            self._upload = self._uploads.submit(self._send)
+
+    def _append(self, line: Line) -> None:
         try:
             self._file.write(_encode(line))
             self._file.flush()
@@ -75,12 +124,6 @@ class Recorder:
                 f"{'disk full' if full else error.strerror} while writing {self._path}",
                 fix="Free some space and run the same command again.",
             ) from None
-        self._show(line)
-        if self._uploads is not None and time.monotonic() > self._upload_after:
-            if self._upload is not None and not self._upload.done():
-                return
-            self._upload_after = time.monotonic() + _UPLOAD_EVERY_S
-            self._upload = self._uploads.submit(self._send)
 
     def flush(self) -> None:
         """Bring the object store up to date. Raises StorageError."""
@@ -103,6 +146,9 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        outcome = outcome_of(kind)
+        for sink in self._sinks:
+            sink.close(outcome)
         if self._folder is None:
             return
         try:
@@ -114,6 +160,15 @@ class Recorder:
                 self._uploads.shutdown()
             if self._scratch is not None:
                 self._scratch.cleanup()
+
+
+def outcome_of(kind: type[BaseException] | None) -> str:
+    """How a run ended, from what it raised: one of `metric_table.OUTCOMES`."""
+    if kind is None:
+        return "done"
+    if issubclass(kind, Interrupted | KeyboardInterrupt):
+        return "interrupted"
+    return "not_finite" if issubclass(kind, Diverged) else "failed"
 
 
 def _encode(line: Line) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vidgen.errors import AccessDenied, NotFoundInStore, StorageError, StorageFull
 from vidgen.storage.base import Stat, Store, check_key
+from vidgen.storage.tally import TALLY
 
 # Files being written carry this name until they are whole; `list` never shows them.
 _PART_PREFIX, _PART_SUFFIX = ".vidgen-", ".part"
@@ -29,7 +30,9 @@ class LocalStore(Store):
     def read(self, key: str) -> bytes:
         path = self._path(key)
         with _explained(path):
-            return path.read_bytes()
+            data = path.read_bytes()
+        TALLY.add(read_bytes=len(data))
+        return data
 
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         path = self._path(key)
@@ -45,6 +48,7 @@ class LocalStore(Store):
             raise StorageError(
                 f"{path} has {status.st_size} bytes", expected=f"at least {start + length}"
             )
+        TALLY.add(read_bytes=len(data))
         return data
 
     def write(self, key: str, data: bytes | Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from vidgen.config.run import StorageConfig
 from vidgen.errors import AccessDenied, NotFoundInStore, StorageError
 from vidgen.storage.base import Stat, Store, check_key
+from vidgen.storage.tally import TALLY
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class S3Store(Store):
     def read(self, key: str) -> bytes:
         def get() -> bytes:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._full(key))
-            return _body(answer)
+            return _counted(_body(answer))
 
         return self._request(get, key)
 
@@ -97,7 +98,7 @@ class S3Store(Store):
                     f"{self.where(key)} has {total or 'too few'} bytes",
                     expected=f"at least {start + length}",
                 )
-            return data
+            return _counted(data)
 
         return self._request(get, key)
 
@@ -200,6 +201,7 @@ class S3Store(Store):
     def _request(self, call: Callable[[], T], key: str) -> T:
         """Run a request; try again with full jitter while the fault may pass."""
         for attempt in range(1, self.storage.attempts + 1):
+            TALLY.add(requests=1, retries=int(attempt > 1))
             try:
                 return call()
             except StorageError:
@@ -249,6 +251,11 @@ class S3Store(Store):
         if isinstance(error, boto.BotoCoreError | _ShortBody | OSError) or _may_pass(error):
             return StorageError(f"{endpoint} failed for {where}{tries}: {error}")
         return error
+
+
+def _counted(data: bytes) -> bytes:
+    TALLY.add(read_bytes=len(data))
+    return data
 
 
 def _body(answer: dict[str, Any]) -> bytes:
