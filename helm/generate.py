@@ -1,9 +1,10 @@
-"""Write what follows from the chart: its README and the manifests in k8s/ for people without Helm.
+"""Write what follows from the chart: its README and the manifests in k8s/ for people without Helm;
+and what it holds that is made by code: the dashboards.
 
     python helm/generate.py            write
     python helm/generate.py --check    exit 1 when something written is out of date
 
-Needs helm-python-sdk, which brings Helm's own engine.
+Needs helm-python-sdk, which brings Helm's own engine, and grafana-foundation-sdk.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import helm_python as helm
 import yaml
+from grafana_dashboards import DASHBOARDS
 from helm_python import _native
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,7 +137,7 @@ def manifests() -> dict[Path, str]:
             for each in render(overlay_values(overlay))
             if "helm.sh/hook" not in (each["metadata"].get("annotations") or {})
         }
-        monitoring = [objects.pop(key) for key in list(objects) if _of_monitoring(objects[key])]
+        monitoring = [objects.pop(key) for key in list(objects) if of_monitoring(objects[key])]
         rendered[overlay] = objects
     first = next(iter(rendered.values()))
     shared = {
@@ -151,7 +153,7 @@ def manifests() -> dict[Path, str]:
     return files
 
 
-def _of_monitoring(each: Object) -> bool:
+def of_monitoring(each: Object) -> bool:
     """What only a cluster with the Prometheus operator or Grafana takes; alike in all overlays."""
     labels = each["metadata"].get("labels", {})
     return each["apiVersion"].startswith("monitoring.") or "grafana_dashboard" in labels
@@ -174,22 +176,34 @@ def _dump(objects: list[Object]) -> str:
     return head + yaml.safe_dump_all(objects, sort_keys=False, width=120)
 
 
-def main() -> int:
-    files = {CHART / "README.md": readme(), **manifests()}
-    stale = [
+def dashboards() -> dict[Path, str]:
+    return {CHART / "dashboards" / f"{name}.json": make() for name, make in DASHBOARDS.items()}
+
+
+def _stale(files: dict[Path, str]) -> list[Path]:
+    return [
         path
         for path, text in files.items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
-    if "--check" in sys.argv[1:]:
-        for path in stale:
-            print(f"{path.relative_to(ROOT)} is out of date: run python helm/generate.py")
-        return 1 if stale else 0
-    for path in stale:
+
+
+def _write(files: dict[Path, str]) -> None:
+    for path in _stale(files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(files[path], encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
-    return 0
+
+
+def main() -> int:
+    if "--check" not in sys.argv[1:]:
+        _write(dashboards())  # first: the manifests hold the chart's
+        _write({CHART / "README.md": readme(), **manifests()})
+        return 0
+    stale = _stale({**dashboards(), CHART / "README.md": readme(), **manifests()})
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} is out of date: run python helm/generate.py")
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

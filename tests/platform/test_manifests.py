@@ -82,8 +82,8 @@ def test_overlay_builds_into_what_the_chart_renders(overlay: str) -> None:
         for each in generate.render(values)
         if each["kind"] != "Job"
     }
-    if overlay == "kind":  # no Prometheus operator there
-        wanted = {key: each for key, each in wanted.items() if key[0] != "PodMonitor"}
+    if overlay == "kind":  # neither Prometheus nor Grafana there
+        wanted = {k: each for k, each in wanted.items() if not generate.of_monitoring(each)}
     found = {(each["kind"], each["metadata"]["name"]): each for each in objects}
     (namespace,) = set(found) - set(wanted)
     assert namespace == ("Namespace", "vidgen")

@@ -76,6 +76,7 @@ def head_group(
             {"name": "dashboard", "containerPort": 8265},
             {"name": "client", "containerPort": 10001},
             {"name": "metrics", "containerPort": 8080},
+            {"name": "vidgen-metrics", "containerPort": platform.monitoring.metrics_port},
         ],
     }
     pod = _pod(container, platform, pool.grace_period_seconds)

@@ -41,9 +41,8 @@ spec:
         - {name: gcs-server, containerPort: 6379}
         - {name: dashboard, containerPort: 8265}
         - {name: client, containerPort: 10001}
-        {{- else }}
-        - {name: vidgen-metrics, containerPort: {{ .root.Values.monitoring.metricsPort }}}
         {{- end }}
+        - {name: vidgen-metrics, containerPort: {{ .root.Values.monitoring.metricsPort }}}
       securityContext: {{- include "vidgen.containerSecurity" .root | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
