@@ -204,7 +204,12 @@ def generate(
 
 @cli.command()
 @click.argument("run", metavar="RUN")
-@click.option("--against", metavar="RUN", help="Another, evaluated run to compare with.")
+@click.option(
+    "--against", metavar="RUN|DATASET", help="An evaluated run to compare with, or other clips."
+)
+@click.option("--extractor", "extractors", metavar="NAME", multiple=True, help="May be repeated.")
+@click.option("--weights", metavar="NAME=PATH", multiple=True, help="An extractor's weights file.")
+@click.option("--download", is_flag=True, help="Fetch an extractor's published weights.")
 @click.option("--clips", type=click.IntRange(min=1), help="Held-out clips, at most.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
 @click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
@@ -216,6 +221,9 @@ def generate(
 def evaluate(
     run: str,
     against: str | None,
+    extractors: tuple[str, ...],
+    weights: tuple[str, ...],
+    download: bool,
     clips: int | None,
     seed: int,
     guidance: float | None,
@@ -223,18 +231,21 @@ def evaluate(
     endpoint_url: str | None,
     as_json: bool,
 ) -> None:
-    """Score a run on held-out clips; scores carry their protocol."""
+    """Score a run on held-out clips; scores carry their protocol.
+
+    --against RUN compares with another run that was evaluated in the same way, clip by clip;
+    --against DATASET takes the held-out clips from another prepared data set.
+    """
     from rich.console import Console
 
     from vidgen.config.run import StorageConfig
     from vidgen.data.show import bar
+    from vidgen.engine.compare import open_against
     from vidgen.engine.evaluate import evaluate as start
-    from vidgen.engine.evaluation import Evaluation
-    from vidgen.engine.score_table import comparison_json, print_comparison, print_evaluation
-    from vidgen.storage.run_folder import RunFolder
+    from vidgen.engine.score_table import print_comparison, print_evaluation
 
     storage = StorageConfig(endpoint_url=endpoint_url)
-    other = Evaluation.read(RunFolder(against, storage)) if against else None
+    other = open_against(against, storage) if against else None
     with bar("evaluating") as update:
         found = start(
             run,
@@ -243,17 +254,22 @@ def evaluate(
             guidance=guidance,
             step=step,
             storage=storage,
+            data=other.dataset if other else None,
+            extractors=extractors,
+            weights=dict(_assignment("--weights", each) for each in weights),
+            download=download,
             tell=lambda what, done, total: update(done, total, what),
         )
+    compared = other.compare(found, run) if other else []
     if as_json:
         shown = found.to_json()
-        if other is not None:
-            shown["against"] = comparison_json(found, other)
+        if compared:
+            shown["against"] = [each.to_json() for each in compared]
         click.echo(json.dumps(shown, indent=2))
         return
     print_evaluation(found, Console())
-    if other is not None:
-        print_comparison(found, other, Console())
+    if compared:
+        print_comparison(compared, Console())
     click.echo(f"next: vidgen report {run}")
 
 
@@ -312,6 +328,13 @@ def report(run: str, endpoint_url: str | None) -> None:
     from vidgen.engine.report import write_report
 
     click.echo(write_report(run, StorageConfig(endpoint_url=endpoint_url)))
+
+
+def _assignment(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise click.UsageError(f"{option} {text!r} is not NAME=PATH.")
+    return name, value
 
 
 def _plain(source: str, overrides: tuple[str, ...] = ()) -> object:

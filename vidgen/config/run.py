@@ -196,6 +196,12 @@ class EvaluateConfig(Strict):
     clips: PositiveInt = 64
     """Held-out clips whose conditions are generated and scored, at most."""
     split: Literal["val", "test"] = "test"
+    extractors: tuple[str, ...] = ("st-stats", "frame-stats")
+    """What looks at videos for scores of sets: rows of the table of feature extractors."""
+    weights: dict[str, str] = {}
+    """Weights file by extractor, for those that need one: {i3d: /models/i3d_torchscript.pt}."""
+    training_clips: int = Field(default=256, ge=0)
+    """Training clips to look for copies among, at most; 0: none."""
 
 
 class StorageConfig(Strict):

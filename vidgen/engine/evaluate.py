@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
-from vidgen.config.run import StorageConfig
+from vidgen.config.run import EvaluateConfig, StorageConfig
 from vidgen.data.ensure import ensure_dataset
-from vidgen.data.loader import EvalBatch
+from vidgen.data.loader import EvalBatch, eval_batches
 from vidgen.data.video import encode_mp4
 from vidgen.engine.evaluation import Evaluation, ScoredClip
 from vidgen.engine.generate import enlarge
@@ -18,8 +19,12 @@ from vidgen.engine.held_out import HeldOut
 from vidgen.engine.load import load_model
 from vidgen.engine.measures import CaptionAgreement, Continuation, Measure, Setting
 from vidgen.engine.samples import to_frames
+from vidgen.engine.set_measures import Distribution, Temporal
+from vidgen.engine.values import write_values
 from vidgen.engine.weights import weights_step
-from vidgen.errors import EvaluationError
+from vidgen.errors import ConfigError, EvaluationError
+from vidgen.metrics.features.base import Extractor
+from vidgen.metrics.features.table import build_extractor
 from vidgen.metrics.interval import mean_interval
 from vidgen.metrics.judge import asked_for
 from vidgen.metrics.score import Score, Subject
@@ -41,6 +46,10 @@ def evaluate(
     storage: StorageConfig | None = None,
     seed: int = 0,
     guidance: float | None = None,
+    data: str | None = None,
+    extractors: Sequence[str] = (),
+    weights: Mapping[str, str] | None = None,
+    download: bool = False,
     tell: Tell = lambda what, done, total: None,
 ) -> Evaluation:
     """Score a run's averaged weights; write eval.json and some of the clips into its folder.
@@ -52,12 +61,22 @@ def evaluate(
         storage: how to reach an object store.
         seed: of the generated videos.
         guidance: classifier-free guidance scale; default: the run's.
+        data: another prepared data set to take the held-out clips from.
+        extractors: what looks at videos for scores of sets; default: the run's evaluate.extractors.
+        weights: weights file by extractor, beside the run's evaluate.weights.
+        download: fetch published weights that are not here yet.
         tell: called as the work goes on.
 
-    Raises EvaluationError when the model makes something that is no video.
+    Raises:
+        EvaluationError: the model makes something that is no video, or an extractor's weights are
+            missing or not the published ones.
     """
     folder = RunFolder(run, storage)
     config = folder.config()
+    if data is not None:
+        other = config.data.model_copy(update={"url": data, "synthetic": None})
+        config = config.model_copy(update={"data": other})
+    lookers = build_extractors(config.evaluate, extractors, weights or {}, download=download)
     trained = weights_step(folder, step)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, _ = load_model(run, step, storage=storage, device=device)
@@ -86,6 +105,11 @@ def evaluate(
         measures.append(Continuation())
     if "text" in model.conditions:
         measures.append(agreement)
+    measures.append(Temporal())
+    frames = config.data.frames
+    distributions = [Distribution(each, frames=frames, device=device) for each in lookers]
+    _look_at_training(distributions, everything, tell)
+    measures += distributions
     shown: list[ScoredClip] = []
     prefix, fps = f"eval/{step_name(trained)}", setting.protocol.fps
     generator, done = Generator().manual_seed(seed), 0
@@ -99,6 +123,7 @@ def evaluate(
 
     scores += [score for measure in measures for score in measure.scores(setting)]
     notes = [note for note in (chosen.note, _few(len(chosen))) if note]
+    notes += [note for measure in measures for note in measure.notes()]
     evaluation = Evaluation(
         step=trained,
         time=time.time(),
@@ -107,8 +132,45 @@ def evaluate(
         clips=[agreement.annotate(clip, row) for row, clip in enumerate(shown)],
         notes=notes,
     )
+    values = {k: v for measure in measures for k, v in measure.values().items()}
+    write_values(folder, trained, values)
     evaluation.write(folder)
     return evaluation
+
+
+def build_extractors(
+    settings: EvaluateConfig, names: Sequence[str], weights: Mapping[str, str], *, download: bool
+) -> list[Extractor]:
+    """The extractors asked for. Raises ConfigError, and EvaluationError for weights."""
+    paths = {**settings.weights, **weights}
+    wanted = list(dict.fromkeys(names or settings.extractors))
+    unused = sorted(set(paths) - set(wanted))
+    if unused and weights:
+        raise ConfigError(
+            f"weights are given for '{unused[0]}', which is not among the extractors",
+            expected=f"one of: {', '.join(wanted)}",
+            fix=f"Add --extractor {unused[0]}.",
+        )
+    return [
+        build_extractor(name, path=Path(paths[name]) if name in paths else None, download=download)
+        for name in wanted
+    ]
+
+
+def _look_at_training(distributions: list[Distribution], clips: HeldOut, tell: Tell) -> None:
+    """Show the training clips to all extractors, batch by batch."""
+    config, done = clips.config, 0
+    limit = config.evaluate.training_clips
+    if not distributions or not limit:
+        return
+    for batch in eval_batches(
+        clips.dataset, config, split="train", limit=limit,
+        batch_size=config.sampling.batch_size, conditions=(),
+    ):  # fmt: skip
+        for distribution in distributions:
+            distribution.add_training(batch.batch.video)
+        done += len(batch.rows)
+        tell("training clips", done, limit)
 
 
 def validation_loss(clips: HeldOut, model: VideoModel, subject: Subject, tell: Tell) -> Score:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
+import torch
 from torch import Tensor
 
 from vidgen.data.loader import EvalBatch
@@ -17,6 +18,7 @@ from vidgen.metrics.interval import mean_interval
 from vidgen.metrics.judge import ATTRIBUTES, JUDGE, asked_for, judge
 from vidgen.metrics.score import Protocol, Score, Subject
 
+GENERATED = "generated"
 GROUND_TRUTH = "ground truth"
 FIRST_FRAME = "first frame repeated"
 
@@ -39,7 +41,7 @@ class Setting:
         value: float,
         *,
         n: int,
-        kind: str = "generated",
+        kind: str = GENERATED,
         extractor: str = "",
         better: str = "higher",
         unit: str = "",
@@ -66,6 +68,12 @@ class Measure(Interface):
     def scores(self, setting: Setting) -> Iterator[Score]:
         """What came out."""
 
+    def values(self) -> dict[str, Tensor]:
+        """What a paired comparison of the generated videos needs; see engine/values.py."""
+
+    def notes(self) -> Iterator[str]:
+        """Remarks for people."""
+
 
 class Continuation:
     """PSNR and SSIM against the real clip, for a model that is given its first frame.
@@ -77,14 +85,14 @@ class Continuation:
         self.metrics: list[tuple[str, VideoMetric]] = [
             (kind, metric())
             for metric in (VideoPSNR, VideoSSIM)
-            for kind in ("generated", FIRST_FRAME)
+            for kind in (GENERATED, FIRST_FRAME)
         ]
 
     def update(self, held_out: EvalBatch, generated: Tensor) -> None:
         truth = held_out.batch.video
         still = truth[:, :, :1].expand_as(truth)
         for kind, metric in self.metrics:
-            shown = generated if kind == "generated" else still
+            shown = generated if kind == GENERATED else still
             metric.update(shown[:, :, 1:], truth[:, :, 1:])
 
     def scores(self, setting: Setting) -> Iterator[Score]:
@@ -98,6 +106,12 @@ class Continuation:
                 interval=mean_interval(metric.all_values().tolist()),
             )
 
+    def values(self) -> dict[str, Tensor]:
+        return {m.name: m.all_values() for kind, m in self.metrics if kind == GENERATED}
+
+    def notes(self) -> Iterator[str]:
+        yield from ()
+
 
 class CaptionAgreement:
     """How often a judge sees what the caption says; on the real clips too, as the ceiling.
@@ -107,7 +121,7 @@ class CaptionAgreement:
 
     def __init__(self) -> None:
         self.asked: list[Attributes] = []
-        self.seen: dict[str, list[Attributes]] = {"generated": [], GROUND_TRUTH: []}
+        self.seen: dict[str, list[Attributes]] = {GENERATED: [], GROUND_TRUTH: []}
         self.readable = True
 
     def update(self, held_out: EvalBatch, generated: Tensor) -> None:
@@ -115,7 +129,7 @@ class CaptionAgreement:
         self.readable &= None not in asked
         if self.readable:
             self.asked += [each for each in asked if each is not None]
-            self.seen["generated"] += judge(generated)
+            self.seen[GENERATED] += judge(generated)
             self.seen[GROUND_TRUTH] += judge(held_out.batch.video)
 
     def scores(self, setting: Setting) -> Iterator[Score]:
@@ -128,9 +142,20 @@ class CaptionAgreement:
                     unit="ratio", interval=interval,
                 )  # fmt: skip
 
+    def values(self) -> dict[str, Tensor]:
+        if not self.readable:
+            return {}
+        both = list(zip(self.asked, self.seen[GENERATED], strict=True))
+        right = {name: [a[name] == s[name] for a, s in both] for name in ATTRIBUTES}
+        right["all"] = [all(marks) for marks in zip(*right.values(), strict=True)]
+        return {f"{name}_right": torch.tensor(marks).double() for name, marks in right.items()}
+
+    def notes(self) -> Iterator[str]:
+        yield from ()
+
     def annotate(self, clip: ScoredClip, row: int) -> ScoredClip:
         """The row-th clip with what was asked for and what the judge saw in the generated video."""
         if not self.readable or row >= len(self.asked):
             return clip
-        asked, seen = self.asked[row], self.seen["generated"][row]
+        asked, seen = self.asked[row], self.seen[GENERATED][row]
         return dataclasses.replace(clip, asked=asked, seen=seen)

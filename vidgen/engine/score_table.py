@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vidgen.engine.compare import Comparison
 from vidgen.engine.evaluation import Evaluation
 from vidgen.metrics.score import Score
 
+ARROWS = {"higher": "↑", "lower": "↓"}  # else: good when like the real clips
 TITLES = {
     "validation_loss": "Validation loss",
     "psnr": "PSNR of the continuation",
@@ -58,7 +59,7 @@ def score_tables(scores: Sequence[Score]) -> list[ScoreTable]:
 def title(score: Score) -> str:
     """A score's name for people, with an arrow to where it is better."""
     name = TITLES.get(score.name, score.name.replace("_", " ").capitalize())
-    return f"{name} {'↑' if score.better == 'higher' else '↓'}"
+    return f"{name} {ARROWS.get(score.better, '≈')}"
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
@@ -73,25 +74,26 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(Group(*parts))
 
 
-def comparison_json(one: Evaluation, other: Evaluation) -> list[dict[str, Any]]:
-    """Two evaluations score by score. Raises EvaluationError where protocols differ."""
-    return [
-        {
-            "name": mine.name,
-            "value": mine.value,
-            "other": theirs.value,
-            "difference": mine.minus(theirs),
-        }
-        for mine, theirs in one.pairs(other)
-    ]
-
-
-def print_comparison(one: Evaluation, other: Evaluation, console: Console) -> None:
-    """Print two evaluations side by side. Raises EvaluationError where protocols differ."""
-    table = Table("score", "this run", "other run", "difference", box=None, pad_edge=False)
-    for mine, theirs in one.pairs(other):
-        scale = 100.0 if mine.unit == "ratio" else 1.0
-        table.add_row(title(mine), _cell(mine), _cell(theirs), f"{scale * mine.minus(theirs):+.4g}")
+def print_comparison(found: Sequence[Comparison], console: Console) -> None:
+    """Print two runs side by side, with what chance leaves of the difference."""
+    table = Table(
+        "score",
+        "this run",
+        "other run",
+        "difference",
+        "95 % interval",
+        "",
+        box=None,
+        pad_edge=False,
+    )
+    for each in found:
+        scale = 100.0 if each.mine.unit == "ratio" else 1.0
+        ends = "-"
+        if each.interval is not None:
+            ends = " to ".join(f"{scale * end:+.3g}" for end in each.interval)
+        value = f"{scale * each.difference:+.4g}"
+        mine, theirs = _cell(each.mine), _cell(each.theirs)
+        table.add_row(title(each.mine), mine, theirs, value, ends, each.verdict)
     console.print(table)
 
 

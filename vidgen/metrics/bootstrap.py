@@ -17,6 +17,7 @@ from vidgen.errors import EvaluationError
 
 ROUNDS = 2000  # for means, which cost nothing
 SET_ROUNDS = 200  # for statistics of whole sets
+FEW_ROUNDS = 30  # for those that take long
 LEVEL = 0.95
 
 Statistics = Callable[[Tensor], dict[str, float]]  # of the clips with these indices

@@ -48,7 +48,10 @@ class Gaussian:
         n = _enough(len(features))
         x = features.double()
         mean = x.mean(0)
-        return cls(n=n, mean=mean, factor=(x - mean) / math.sqrt(n - 1))
+        factor = (x - mean) / math.sqrt(n - 1)
+        if n > x.shape[1]:  # a (D, D) factor is smaller
+            return cls.of_covariance(mean, factor.T @ factor, n=n)
+        return cls(n=n, mean=mean, factor=factor)
 
     @classmethod
     def of_moments(cls, n: int, total: Tensor, outer: Tensor) -> Gaussian:

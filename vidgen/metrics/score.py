@@ -74,7 +74,7 @@ class Score:
     Attributes:
         name: what it is; the same name always means the same computation.
         value: the number; never NaN or infinite.
-        better: which way is better.
+        better: which way is better: higher, lower, or like real.
         unit: 'dB', 'ratio', or '' for none.
         interval: 95 % interval, when one is known.
         subject, protocol: what was measured, and how.

@@ -37,8 +37,8 @@ class SetScorer(Protocol):
     def about(self) -> dict[str, About]:
         """Every score that may come out."""
 
-    def __call__(self, real: Tensor, fake: Tensor) -> dict[str, float]:
-        """The scores that this many videos allow."""
+    def __call__(self, real: Tensor, fake: Tensor, *, quick: bool = False) -> dict[str, float]:
+        """The scores that this many videos allow; `quick` leaves out the expensive ones."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class DistributionScorer:
             found[f"{share}_{self.extractor}"] = About(better="higher", unit=unit)
         return found
 
-    def __call__(self, real: Tensor, fake: Tensor) -> dict[str, float]:
+    def __call__(self, real: Tensor, fake: Tensor, *, quick: bool = False) -> dict[str, float]:
         names, videos = score_names(self.extractor), min(len(real), len(fake))
         if videos < 2:
             raise EvaluationError(
@@ -71,7 +71,7 @@ class DistributionScorer:
         one, other = real.flatten(0, 1), fake.flatten(0, 1)  # (N F, D)
         found = {names.frechet: frechet_distance(Gaussian.of(one), Gaussian.of(other))}
         # The distance falls with N whatever the videos show; below this the other form is better.
-        if FEW <= videos < RELIABLE_SAMPLES:
+        if FEW <= videos < RELIABLE_SAMPLES and not quick:
             found[f"{names.frechet}_unbiased"] = extrapolated(one, other)
         found[names.kernel] = kernel_distance(one, other)
         if videos > NEIGHBOURS:
@@ -89,7 +89,7 @@ class TemporalScorer:
     def about(self) -> dict[str, About]:
         return {"temporal_consistency": About(better="higher")}
 
-    def __call__(self, real: Tensor, fake: Tensor) -> dict[str, float]:
+    def __call__(self, real: Tensor, fake: Tensor, *, quick: bool = False) -> dict[str, float]:
         found = consistency(real.flatten(0, 1), fake.flatten(0, 1))
         return {name: found[name] for name in self.about}
 
