@@ -8,6 +8,7 @@ from typing import Any
 
 from vidgen.errors import EvaluationError, NotFoundInStore
 from vidgen.metrics.score import Score
+from vidgen.observe.score_metrics import export_scores
 from vidgen.storage.run_folder import EVAL, RunFolder
 
 FORMAT = 1
@@ -62,7 +63,16 @@ class Evaluation:
         }
 
     def write(self, folder: RunFolder) -> None:
+        """Into the run folder, and to the exporter."""
         folder.write_json(EVAL, self.to_json())
+        export_scores(
+            folder.url,
+            [
+                (score.name, str(score.protocol), score.value)
+                for score in self.scores
+                if score.subject.kind == "generated"
+            ],
+        )
 
     @classmethod
     def read(cls, folder: RunFolder) -> Evaluation:
