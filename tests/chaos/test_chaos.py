@@ -60,6 +60,33 @@ def a_worker() -> int:
     raise AssertionError("no Ray Train worker is running")
 
 
+def test_workers_shrink_to_one_and_grow_to_two(
+    two_nodes: Pool, driver: MakeDriver, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    steps = {"train": {"steps": 160, "checkpoint_every": SAVE_EVERY}}
+    scale = {"min_workers": 1, "resize_every_s": 4}
+    run = driver(**steps, scale=scale)
+    run.start()
+    run.until_saved(10)
+    two_nodes.remove(two_nodes.nodes[0])
+    run.until(lambda: "fp32 on cpu, from step" in run.shown)
+    step = max(run.journal)
+    run.until_step(step + 10)
+    two_nodes.add()
+    run.until(lambda: run.shown.count("fp32 on 2 x cpu, from step") == 2)
+    assert run.finish() == 0, run.shown
+    journal = run.journal
+    assert set(journal) == set(range(1, 161))
+    assert len(journal) - 160 <= 2 * (2 * SAVE_EVERY + 1), journal
+    alone = make_config(
+        **{"train": {**steps["train"], "validate_every": 10, "sample_every": 0}},
+        run=str(tmp_path / "alone"),
+    )
+    expected, _ = load_model(train(alone))
+    for name, value in run.weights().items():
+        assert torch.allclose(value, expected.state_dict()[name], rtol=1e-3, atol=1e-4), name
+
+
 def test_kill_9_of_a_worker(two_nodes: Pool, driver: MakeDriver, undisturbed: Weights) -> None:
     run = driver()
     run.start()
@@ -189,7 +216,7 @@ def test_s3_is_down_for_20_seconds_during_a_save(
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("needs the right to mount a small tmpfs (root, outside a locked container)")
     yield folder
@@ -217,33 +244,6 @@ def test_a_full_disk_ends_the_run_which_then_goes_on(
     run.start()
     assert run.finish() == 0, run.shown
     assert_unharmed(run, undisturbed, redone=lost)
-
-
-def test_workers_shrink_to_one_and_grow_to_two(
-    two_nodes: Pool, driver: MakeDriver, make_config: MakeConfig, tmp_path: Path
-) -> None:
-    steps = {"train": {"steps": 160, "checkpoint_every": SAVE_EVERY}}
-    scale = {"min_workers": 1, "resize_every_s": 4}
-    run = driver(**steps, scale=scale)
-    run.start()
-    run.until_saved(10)
-    two_nodes.remove(two_nodes.nodes[0])
-    run.until(lambda: "fp32 on cpu, from step" in run.shown)
-    step = max(run.journal)
-    run.until_step(step + 10)
-    two_nodes.add()
-    run.until(lambda: run.shown.count("fp32 on 2 x cpu, from step") == 2)
-    assert run.finish() == 0, run.shown
-    journal = run.journal
-    assert set(journal) == set(range(1, 161))
-    assert len(journal) - 160 <= 2 * (2 * SAVE_EVERY + 1), journal
-    alone = make_config(
-        **{"train": {**steps["train"], "validate_every": 10, "sample_every": 0}},
-        run=str(tmp_path / "alone"),
-    )
-    expected, _ = load_model(train(alone))
-    for name, value in run.weights().items():
-        assert torch.allclose(value, expected.state_dict()[name], rtol=1e-3, atol=1e-4), name
 
 
 def test_a_hung_worker_ends_its_attempt_and_the_run_goes_on(

@@ -13,6 +13,7 @@ from engine.conftest import MakeConfig
 from engine.ranks import on_ranks
 from engine.test_train import curve, weights
 
+from vidgen.engine import persist
 from vidgen.engine import saver as module
 from vidgen.engine.checkpoint import load_checkpoint
 from vidgen.engine.distributed import Ranks, join_ranks
@@ -29,7 +30,7 @@ plain_write: Write = LocalStore.write
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_AGAIN_S", 0.0)
-    monkeypatch.setattr(module, "_PAUSE_S", 0.05)
+    monkeypatch.setattr(persist, "PAUSE_S", 0.05)
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], None]) -> None:

@@ -56,6 +56,14 @@ class Ranks:
         dist.all_gather_object(found, value, group=self.control)
         return found  # type: ignore[return-value]
 
+    def gather_to_lead(self, value: Value) -> list[Value]:
+        """Every rank's value on rank 0; nothing on the others."""
+        if self.control is None:
+            return [value]
+        found: list[Value | None] | None = [None] * self.world if self.lead else None
+        dist.gather_object(value, found, group=self.control)
+        return found or []  # type: ignore[return-value]
+
     def from_lead(self, make: Callable[[], Value]) -> Value:
         """What `make` returns on rank 0, on every rank. A VidgenError is raised on every rank."""
         found: Value | VidgenError | None = None

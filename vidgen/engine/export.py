@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from safetensors.torch import save
 
+from vidgen.engine.persist import persistently
 from vidgen.engine.sharding import whole
 from vidgen.engine.state import State
 from vidgen.errors import NotFoundInStore
@@ -23,7 +24,7 @@ def export_model(state: State, folder: RunFolder, *, write: bool = True) -> None
         }
     if write:
         text = {"format": "pt", "step": str(state.step)}
-        folder.store.write(EXPORT, save(weights, metadata=text))
+        persistently(lambda: folder.store.write(EXPORT, save(weights, metadata=text)))
 
 
 def is_exported(folder: RunFolder) -> bool:

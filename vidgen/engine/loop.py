@@ -17,6 +17,7 @@ from vidgen.engine.distributed import Ranks, Vote
 from vidgen.engine.early_stop import Progress
 from vidgen.engine.flops import StepFlops, matmul_rate
 from vidgen.engine.meter import Meter, Watch, lag
+from vidgen.engine.persist import Errands
 from vidgen.engine.samples import write_samples
 from vidgen.engine.saver import Saver
 from vidgen.engine.state import State
@@ -97,7 +98,7 @@ class _Run:
             save=self.saver.owed,
         )
         self.watchdog = Watchdog(job.folder, ranks, limit_s=train.hang_timeout_s, say=job.say)
-        self.plan = BucketPlan(config)
+        self.plan, self.errands = BucketPlan(config), Errands(job.say)
         self.best = max(train.keep_best, int(config.early_stop.patience > 0))
 
     def steps(self) -> None:
@@ -112,7 +113,7 @@ class _Run:
             conditions=sorted(state.objective.model.conditions),
         )
         state.objective.train()
-        with closing(stream), self.watchdog, closing(self.saver):
+        with closing(stream), self.watchdog, closing(self.saver), closing(self.errands):
             todo = range(state.step, train.steps)
             for _, batch in zip(todo, self.meter.steps(stream), strict=False):
                 self.watchdog.beat("training", state.step + 1)
@@ -177,7 +178,7 @@ class _Run:
         job = self.job
         self.watchdog.beat("sampling", self.state.step)
         with self.meter.spend("sample"):
-            write_samples(self.state, job.dataset, job.config, job.folder, job.ranks)
+            write_samples(self.state, job.dataset, job.config, job.folder, job.ranks, self.errands)
 
     def save(self, *, wait: bool) -> None:
         """Begin to save; with `wait`, also end."""

@@ -92,7 +92,7 @@ class Link:
 
 def start_link() -> LinkHandle:
     """A Link on the driver's node, where it dies with the driver and not with a worker's node."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(Link).options(num_cpus=0, scheduling_strategy=here).remote()
 
 

@@ -53,6 +53,7 @@ def run_on_ray(config: RunConfig, stop: Stop, display: Display) -> None:
         TrainingError: workers died more than `scale.max_failures` times or did not start in time.
     """
     with _ray(config.scale), tempfile.TemporaryDirectory(prefix="vidgen-ray-") as scratch:
+        stop.listen()  # Ray's own handler of SIGTERM ends the process
         display.say(f"starting {_count(config.scale)} workers on Ray")
         link = start_link()
         fit = _Fit(_trainer(config, link, scratch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -13,6 +14,7 @@ from vidgen.data.loader import eval_batches
 from vidgen.data.manifest import Row
 from vidgen.data.video import encode_mp4
 from vidgen.engine.distributed import Ranks
+from vidgen.engine.persist import Errands
 from vidgen.engine.state import State
 from vidgen.models.base import VideoModel
 from vidgen.storage.run_folder import REAL_SAMPLES, RunFolder, step_name
@@ -23,59 +25,87 @@ _SIDE = 128  # pixels; smaller videos are enlarged by whole factors so that a pe
 
 
 def write_samples(
-    state: State, dataset: Dataset, config: RunConfig, folder: RunFolder, ranks: Ranks
+    state: State,
+    dataset: Dataset,
+    config: RunConfig,
+    folder: RunFolder,
+    ranks: Ranks,
+    errands: Errands,
 ) -> None:
     """Write samples/step_XXXXXXXX.mp4, a grid, and .json with what was asked. Called on every rank.
 
-    The held-out clips themselves are in samples/real.mp4, in the same places.
-
-    Rank 0 generates with the averaged weights; the others wait.
+    The held-out clips themselves are in samples/real.mp4, in the same places. Ranks generate equal
+    shares with the averaged weights; rank 0 leaves encoding and writing to `errands`.
     """
     with state.averaged():
-        if ranks.lead:
-            _write(state, dataset, config, folder, ranks.device)
-        ranks.barrier()
+        mine = _generate(state, dataset, config, ranks)
+    shares = ranks.gather_to_lead(mine)
+    if ranks.lead:
+        made = [share[n] for n in range(len(shares[0])) for share in shares if n < len(share)]
+        step, fps = state.step, frame_rate(dataset.summary, config)
+        errands.do(f"samples of step {step}", lambda: _write(made, step, fps, config, folder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """A generated video and the held-out clip it was asked after, (C, T, H, W) in [-1, 1]."""
+
+    video: Tensor
+    real: Tensor
+    asked: dict[str, str]
 
 
 @torch.no_grad()
-def _write(
-    state: State, dataset: Dataset, config: RunConfig, folder: RunFolder, device: torch.device
-) -> None:
+def _generate(state: State, dataset: Dataset, config: RunConfig, ranks: Ranks) -> list[_Sample]:
+    """This rank's share of the samples: every world-th of them."""
     model, count = state.objective.model, config.train.samples
-    held_out = next(
-        eval_batches(
-            dataset,
-            config,
-            split="val",
-            limit=count,
-            batch_size=count,
-            conditions=sorted(model.conditions),
-        )
+    mine = eval_batches(
+        dataset,
+        config,
+        split="val",
+        limit=count,
+        batch_size=count,
+        rank=ranks.rank,
+        world=ranks.world,
+        conditions=sorted(model.conditions),
     )
+    held_out = next(mine, None)
+    if held_out is None:
+        return []
     cond = held_out.batch.cond
     state.objective.eval()
     with state.precision.autocast():
         videos = sample_videos(
             model,
-            cond.to(device),
+            cond.to(ranks.device),
             len(held_out.rows),
             sampling=config.sampling,
-            generator=Generator().manual_seed(config.seed),
+            generator=Generator().manual_seed(config.seed + (ranks.rank << 32)),
         )
     state.objective.train()
-    name = f"samples/{step_name(state.step)}"
-    fps = frame_rate(dataset.summary, config)
-    folder.store.write(REAL_SAMPLES, encode_mp4(grid(held_out.batch.video).numpy(), fps))
-    folder.store.write(f"{name}.mp4", encode_mp4(grid(videos).numpy(), fps))
-    asked = [_asked(row, cond) for row in held_out.rows]
+    return [
+        _Sample(video=video, real=real, asked=_asked(row, cond))
+        for video, real, row in zip(videos, held_out.batch.video, held_out.rows, strict=True)
+    ]
+
+
+def _write(
+    made: list[_Sample], step: int, fps: float, config: RunConfig, folder: RunFolder
+) -> None:
+    name = f"samples/{step_name(step)}"
+    for key, videos in (
+        (REAL_SAMPLES, [each.real for each in made]),
+        (f"{name}.mp4", [each.video for each in made]),
+    ):
+        folder.store.write(key, encode_mp4(grid(torch.stack(videos)).numpy(), fps))
     folder.write_json(
         f"{name}.json",
         {
-            "step": state.step,
+            "step": step,
             "guidance": config.sampling.guidance,
             "seed": config.seed,
-            "columns": columns(len(asked)),
-            "videos": asked,
+            "columns": columns(len(made)),
+            "videos": [each.asked for each in made],
         },
     )
 

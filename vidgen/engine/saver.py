@@ -9,16 +9,14 @@ from dataclasses import replace
 
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
+from vidgen.engine import persist
 from vidgen.engine.checkpoint import Say, save_checkpoint
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.state import Tree
-from vidgen.errors import AccessDenied, NotFoundInStore, StorageError, StorageFull, VidgenError
+from vidgen.errors import VidgenError
 from vidgen.storage.run_folder import RunFolder
 
 _AGAIN_S = 10.0  # after a save that failed, until the next is tried
-_LAST_SAVE_S = 90.0  # how long a save that must succeed is tried again
-_PAUSE_S = 2.0  # between those tries
-_LASTING = (StorageFull, AccessDenied, NotFoundInStore)  # waiting does not mend these
 
 
 class Saver:
@@ -123,7 +121,7 @@ class Saver:
         Returns what `settle` returned of a save that still ran.
         """
         before = self.start(tree, step, spare=spare)
-        until = time.monotonic() + _LAST_SAVE_S
+        until = time.monotonic() + persist.TRY_FOR_S
         while True:
             assert self._thread is not None
             self._thread.join()
@@ -131,13 +129,13 @@ class Saver:
             left = max(0.0, until - time.monotonic())
             if self._judged(patience_s=left, fix="trying again", since=0.0) is not None:
                 return before
-            time.sleep(_PAUSE_S)
+            time.sleep(persist.PAUSE_S)
             self.start(tree, step, spare=spare)
 
     def close(self) -> None:
         """Let a save that runs come to its end, if that is soon."""
         if self._thread is not None:
-            self._thread.join(_LAST_SAVE_S)
+            self._thread.join(persist.TRY_FOR_S)
         self._stager.close()
 
     def _judged(self, *, patience_s: float, fix: str, since: float | None = None) -> int | None:
@@ -150,8 +148,7 @@ class Saver:
         def judge() -> int | None:
             if error is None:
                 return self._step
-            passing = isinstance(error, StorageError) and not isinstance(error, _LASTING)
-            if not passing or waited >= patience_s:
+            if not persist.may_pass(error) or waited >= patience_s:
                 raise error
             self._say(f"step {self._step} could not be saved: {error.what}; {fix}")
             return None

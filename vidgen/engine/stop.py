@@ -28,10 +28,15 @@ class Stop:
             self._on_request()
 
     def __enter__(self) -> Stop:
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Hear signals, also those that something else has begun to take since (Ray does)."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
-        return self
+                before = signal.signal(number, self._handle)
+                self._before.setdefault(number, before)
 
     def __exit__(
         self,
