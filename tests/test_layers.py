@@ -31,6 +31,7 @@ TIERS = {
     "vidgen.cli": 4,
     "vidgen.data_cli": 4,
     "vidgen.study_cli": 4,
+    "vidgen.observe_cli": 4,
     "vidgen.cloud.cli": 4,
 }
 DOORS = {

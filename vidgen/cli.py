@@ -11,6 +11,7 @@ import click
 from vidgen import __version__
 from vidgen.console import run
 from vidgen.data_cli import data, endpoint_option, json_option
+from vidgen.observe_cli import explain, top
 from vidgen.study_cli import study
 
 set_option = click.option(
@@ -29,6 +30,8 @@ def cli() -> None:
 
 cli.add_command(data)
 cli.add_command(study)
+cli.add_command(top)
+cli.add_command(explain)
 
 
 @cli.command()

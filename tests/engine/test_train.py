@@ -19,7 +19,7 @@ from vidgen.storage.run_folder import RunFolder
 TIMES = {
     "time", "step_s", "data_wait_s", "forward_backward_s", "optimizer_s", "clips_per_s",
     "frames_per_s", "flops_per_s", "mfu", "validate_s", "sample_s", "checkpoint_s",
-    "forward_s", "ready_batches", "save_s", "save_bytes", "starts",
+    "forward_s", "ready_batches", "load_s", "read_s", "save_s", "save_bytes", "starts",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from vidgen.observe.metric_table import (
     DATA_BYTES,
     METRICS,
     RUN_OUTCOME,
+    SWEEP_BEST,
     SWEEP_TRIALS,
     TRIAL_STATES,
 )
@@ -119,11 +120,13 @@ def test_a_row_with_one_state_and_totals_counted_elsewhere() -> None:
     board = Board(run="r", rank="0")
     board.only(RUN_OUTCOME, outcome="running")
     board.only(RUN_OUTCOME, outcome="done")
+    board.set(SWEEP_BEST, 0.5, sweep="s", metric="val_loss")  # a label may be called as it likes
     for total in (5.0, 9.0, 3.0):  # a total never goes down
         board.count_to(DATA_BYTES, total)
     lines = [line for line in board.text().splitlines() if not line.startswith("#")]
     assert lines == [
         'vidgen_run_outcome{outcome="done",run="r"} 1.0',
+        'vidgen_sweep_best_score{metric="val_loss",sweep="s"} 0.5',
         'vidgen_data_read_bytes_total{rank="0",run="r"} 9.0',
     ]
 

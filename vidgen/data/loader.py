@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from vidgen.data.pool import Pool, WorkerError
 from vidgen.data.video import Frames
 from vidgen.errors import DataError
 from vidgen.storage.open import open_store
+from vidgen.storage.tally import TALLY
 from vidgen.types import Batch
 
 __all__ = ["Batches", "EvalBatch", "all_rows", "batches", "ensure_dataset", "eval_batches"]
@@ -81,6 +83,8 @@ class Batches(Iterator[Batch]):
         ]
         self._ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=config.data.prefetch)
         self._closed = threading.Event()
+        self._made, self._busy_s = 0, 0.0
+        self._told = (0, 0.0, TALLY.counts().read_s)
         self._thread = threading.Thread(target=self._fill, name="vidgen-loader", daemon=True)
         self._thread.start()
 
@@ -93,10 +97,18 @@ class Batches(Iterator[Batch]):
             raise item
         return item
 
-    @property
-    def ready(self) -> int:
-        """Batches that wait to be taken."""
-        return self._ready.qsize()
+    def spent(self) -> dict[str, float]:
+        """`ready_batches` that wait to be taken, and means per batch made since the last call:
+        `load_s`, and `read_s` of it in stores, by all decoder processes together.
+        """
+        made, busy, read = self._made, self._busy_s, TALLY.counts().read_s
+        before, self._told = self._told, (made, busy, read)
+        batches = max(1, made - before[0])
+        return {
+            "ready_batches": self._ready.qsize(),
+            "load_s": (busy - before[1]) / batches,
+            "read_s": (read - before[2]) / batches,
+        }
 
     def close(self) -> None:
         """Stop reading ahead. Safe to call twice."""
@@ -115,7 +127,11 @@ class Batches(Iterator[Batch]):
     def _fill(self) -> None:
         try:
             while not self._closed.is_set():
-                self._put(self._next())
+                began = time.perf_counter()
+                batch = self._next()
+                self._busy_s += time.perf_counter() - began
+                self._made += 1
+                self._put(batch)
         except Exception as error:  # raised again by __next__
             self._put(error)
         finally:

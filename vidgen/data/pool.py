@@ -146,7 +146,7 @@ class Pool(Generic[Task, Result]):
             code = worker.process.exitcode
             self._stop(worker)
             return Outcome(task=task, error=WorkerError(f"its process died ({_cause(code)})"))
-        TALLY.add_all(asked)
+        TALLY.add(asked)
         worker.task, worker.deadline = None, None
         worker.done += 1
         if worker.done >= self.recycle:

@@ -128,7 +128,7 @@ class _Run:
                 if logging:
                     self.watch.check()
                     line = _mean(numbers, job.ranks) | {"lr": lr} | self.meter.read()
-                    line["ready_batches"] = stream.ready
+                    line |= stream.spent()
                     job.recorder.write(state.step, line | lag(job.ranks, self.meter.laps))
                     job.recorder.laps(self.meter.laps)
                 if self.after(wishes, last=last):

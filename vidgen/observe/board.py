@@ -26,28 +26,28 @@ class Board:
         self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._last: dict[tuple[str, tuple[str, ...]], float] = {}
 
-    def set(self, metric: Metric, value: float, **labels: str) -> None:
+    def set(self, metric: Metric, value: float, /, **labels: str) -> None:
         """A gauge's value."""
         assert metric.kind == "gauge"
         self._child(metric, labels).set(value)
 
-    def add(self, metric: Metric, amount: float = 1.0, **labels: str) -> None:
+    def add(self, metric: Metric, amount: float = 1.0, /, **labels: str) -> None:
         """Count; 0 makes the series exist."""
         assert metric.kind == "counter"
         self._child(metric, labels).inc(amount)
 
-    def count_to(self, metric: Metric, total: float, **labels: str) -> None:
+    def count_to(self, metric: Metric, total: float, /, **labels: str) -> None:
         """Bring a counter to a total that is counted elsewhere; never down."""
         key = self._key(metric, labels)
         self.add(metric, max(0.0, total - self._last.get(key, 0.0)), **labels)
         self._last[key] = max(total, self._last.get(key, 0.0))
 
-    def observe(self, metric: Metric, value: float, **labels: str) -> None:
+    def observe(self, metric: Metric, value: float, /, **labels: str) -> None:
         """One more measurement of a histogram."""
         assert metric.kind == "histogram"
         self._child(metric, labels).observe(value)
 
-    def only(self, metric: Metric, **labels: str) -> None:
+    def only(self, metric: Metric, /, **labels: str) -> None:
         """Set 1 for these labels, and drop the row's other series: one state out of several."""
         self.clear(metric)
         self.set(metric, 1, **labels)

@@ -29,14 +29,13 @@ class LocalStore(Store):
 
     def read(self, key: str) -> bytes:
         path = self._path(key)
-        with _explained(path):
-            data = path.read_bytes()
-        TALLY.add(read_bytes=len(data))
-        return data
+        with _explained(path), TALLY.reading() as read:
+            read.append(path.read_bytes())
+        return read[0]
 
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         path = self._path(key)
-        with _explained(path), path.open("rb") as file:
+        with _explained(path), TALLY.reading() as read, path.open("rb") as file:
             status = os.fstat(file.fileno())
             if etag is not None and _etag(status) != etag:
                 raise StorageError(
@@ -44,11 +43,11 @@ class LocalStore(Store):
                 )
             file.seek(start)
             data = file.read(length)
+            read.append(data)
         if len(data) != length:
             raise StorageError(
                 f"{path} has {status.st_size} bytes", expected=f"at least {start + length}"
             )
-        TALLY.add(read_bytes=len(data))
         return data
 
     def write(self, key: str, data: bytes | Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from vidgen.config.run import StorageConfig
 from vidgen.errors import AccessDenied, NotFoundInStore, StorageError
 from vidgen.storage.base import Stat, Store, check_key
-from vidgen.storage.tally import TALLY
+from vidgen.storage.tally import TALLY, Counts
 
 T = TypeVar("T")
 
@@ -73,9 +73,9 @@ class S3Store(Store):
     def read(self, key: str) -> bytes:
         def get() -> bytes:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._full(key))
-            return _counted(_body(answer))
+            return _body(answer)
 
-        return self._request(get, key)
+        return self._read(get, key)
 
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         if length == 0:
@@ -98,9 +98,9 @@ class S3Store(Store):
                     f"{self.where(key)} has {total or 'too few'} bytes",
                     expected=f"at least {start + length}",
                 )
-            return _counted(data)
+            return data
 
-        return self._request(get, key)
+        return self._read(get, key)
 
     def write(self, key: str, data: bytes | Path) -> None:
         full = self._full(key)
@@ -198,10 +198,15 @@ class S3Store(Store):
                 self._made = os.getpid(), _new_client(self.storage)
             return self._made[1]
 
+    def _read(self, get: Callable[[], bytes], key: str) -> bytes:
+        with TALLY.reading() as read:
+            read.append(self._request(get, key))
+        return read[0]
+
     def _request(self, call: Callable[[], T], key: str) -> T:
         """Run a request; try again with full jitter while the fault may pass."""
         for attempt in range(1, self.storage.attempts + 1):
-            TALLY.add(requests=1, retries=int(attempt > 1))
+            TALLY.add(Counts(requests=1, retries=int(attempt > 1)))
             try:
                 return call()
             except StorageError:
@@ -251,11 +256,6 @@ class S3Store(Store):
         if isinstance(error, boto.BotoCoreError | _ShortBody | OSError) or _may_pass(error):
             return StorageError(f"{endpoint} failed for {where}{tries}: {error}")
         return error
-
-
-def _counted(data: bytes) -> bytes:
-    TALLY.add(read_bytes=len(data))
-    return data
 
 
 def _body(answer: dict[str, Any]) -> bytes:

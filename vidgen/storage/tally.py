@@ -1,25 +1,36 @@
-"""What this process has asked of stores, counted for the exporter."""
+"""What this process has asked of stores, counted for the exporter and for `vidgen explain`."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Totals: bytes read, requests to object stores, and requests that were tried again."""
+    """Totals.
+
+    Attributes:
+        read_bytes, read_s: read from stores, and the seconds that took, of all threads together.
+        requests, retries: to object stores, and those among them that were tried again.
+    """
 
     read_bytes: int = 0
+    read_s: float = 0.0
     requests: int = 0
     retries: int = 0
 
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in _FIELDS})
+
     def __sub__(self, other: Counts) -> Counts:
-        return Counts(
-            read_bytes=self.read_bytes - other.read_bytes,
-            requests=self.requests - other.requests,
-            retries=self.retries - other.retries,
-        )
+        return Counts(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in _FIELDS})
+
+
+_FIELDS = fields(Counts)
 
 
 class Tally:
@@ -29,17 +40,20 @@ class Tally:
         self._lock = threading.Lock()
         self._counts = Counts()
 
-    def add(self, *, read_bytes: int = 0, requests: int = 0, retries: int = 0) -> None:
+    def add(self, more: Counts) -> None:
         with self._lock:
-            now = self._counts
-            self._counts = Counts(
-                read_bytes=now.read_bytes + read_bytes,
-                requests=now.requests + requests,
-                retries=now.retries + retries,
-            )
+            self._counts += more
 
-    def add_all(self, counts: Counts) -> None:
-        self.add(read_bytes=counts.read_bytes, requests=counts.requests, retries=counts.retries)
+    @contextmanager
+    def reading(self) -> Iterator[list[bytes]]:
+        """Count what is put into the list, and the time inside."""
+        read: list[bytes] = []
+        began = time.perf_counter()
+        try:
+            yield read
+        finally:
+            took = time.perf_counter() - began
+            self.add(Counts(read_bytes=sum(map(len, read)), read_s=took))
 
     def counts(self) -> Counts:
         return self._counts
