@@ -98,6 +98,9 @@ async def _relay(
     try:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
+            if b"100-continue" in head.lower():  # boto3 asks before it sends a body
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                head = b"\r\n".join(x for x in head.split(b"\r\n") if not _expects(x))
             body = await reader.readexactly(_length(head))
             await asyncio.sleep(latency_s)
             up_writer.write(head + body)
@@ -115,6 +118,10 @@ async def _relay(
                 sent.value += len(part)
     finally:
         up_writer.close()
+
+
+def _expects(line: bytes) -> bool:
+    return line.lower().startswith(b"expect:")
 
 
 def _length(head: bytes) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidgen.config.run import RunConfig
+from vidgen.engine.memory import is_out_of_memory
 from vidgen.engine.precision import Kind
 from vidgen.models.base import build_objective
 from vidgen.types import Batch
@@ -22,39 +23,38 @@ _TRIES = 4
 
 
 class StepFlops:
-    """Floating-point operations of a step, counted on a copy of the model that has no memory.
+    """Floating-point operations of a step, counted on a second model that sees one clip.
 
-    `unknown` says why there is no count for a model that cannot be built or run that way.
+    A model may look at its input, so the clip is a real one and the model is no mere outline; it is
+    gone after the count. `unknown` says why there is no count when there is no room for it.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, device: torch.device) -> None:
+        self._config, self._device = config, device
         self._per_clip: dict[tuple[int, ...], float] = {}
         self.unknown: str | None = None
-        try:
-            with torch.device("meta"):
-                self._objective = build_objective(config).train()
-        except (NotImplementedError, RuntimeError) as error:
-            self.unknown = str(error).splitlines()[0]
 
     def of(self, batch: Batch) -> float:
         """Operations of all turns, forward and backward, on a batch; 0 if unknown."""
-        if self.unknown is not None:
-            return 0.0
         shape = tuple(batch.video.shape[1:])
-        if shape not in self._per_clip:
+        if shape not in self._per_clip and self.unknown is None:
             try:
-                self._per_clip[shape] = self._count(batch[:1].to("meta"))
-            except (NotImplementedError, RuntimeError) as error:
-                self.unknown = str(error).splitlines()[0]
-                return 0.0
-        return self._per_clip[shape] * len(batch)
+                self._per_clip[shape] = self._count(batch[:1].to(self._device))
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.unknown = "no memory for a second model, in which they are counted"
+        return self._per_clip.get(shape, 0.0) * len(batch)
 
     def _count(self, clip: Batch) -> float:
+        with torch.random.fork_rng(devices=[]):
+            objective = build_objective(self._config).to(self._device).eval()
         with FlopCounterMode(display=False) as counter:
-            for name, network in self._objective.turns().items():
-                self._objective.requires_grad_(False)
-                network.requires_grad_(True)
-                self._objective.loss(name, clip, 0).total.backward()  # type: ignore[no-untyped-call]
+            for name, network in objective.turns().items():
+                objective.requires_grad_(False)
+                for weight in network.parameters():
+                    weight.requires_grad_(True)
+                objective.loss(name, clip, 0).total.backward()  # type: ignore[no-untyped-call]
         return float(counter.get_total_flops())
 
 

@@ -78,8 +78,8 @@ class _Run:
     def __init__(self, job: Job) -> None:
         config, ranks, train = job.config, job.ranks, job.config.train
         self.job, self.state, self.train = job, job.state, train
-        self.flops = StepFlops(config)
-        rate = 0.0 if self.flops.unknown else matmul_rate(ranks.device, job.state.precision.kind)
+        self.flops = StepFlops(config, ranks.device)
+        rate = matmul_rate(ranks.device, job.state.precision.kind)
         self.meter, self.watch = Meter(ranks.device, rate), Watch(ranks)
         self.stepper = Stepper(config, job.state, ranks, self.meter, self.watch)
         self.saver = Saver(
@@ -122,7 +122,9 @@ class _Run:
                 logging = last or _due(state.step + 1, train.log_every)
                 lr = self.stepper.lr(state.step)
                 clips = self.plan.at(state.step).clips
-                self.meter.count(batch, clips=clips, flops=self.flops.of(batch))
+                self.meter.count(
+                    batch, clips=clips, flops=self.flops.of(batch) if job.ranks.lead else 0.0
+                )
                 numbers = self.stepper.step(batch, clips, logging=logging)
                 wishes = self.vote.close()
                 if logging:

@@ -57,7 +57,7 @@ class Duet(Objective):
         return {"critic": self.critic, "model": self.model}
 
     def loss(self, turn: str, batch: Batch, step: int) -> Losses:
-        if batch.video.device.type != "meta" and turn == "model":
+        if self.training and turn == "model":
             self._play_up(step)
         if self.config.slow_s:
             time.sleep(self.config.slow_s / 2)
