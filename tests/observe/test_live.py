@@ -149,7 +149,7 @@ def test_every_query_of_every_dashboard_returns_series(live: Live) -> None:
         values = [float(each["value"][1]) for each in live.prometheus.query(query)]
         if not values or not all(map(math.isfinite, values)):
             empty.append((board, query, values))
-    assert not empty
+    assert not empty, "\n".join(map(str, empty))
     print(f"{len(expressions()) - len(unchecked)} queries returned series")
     for board, query in unchecked:
         print(f"not checked, this machine has no GPU: {board}: {query}")
