@@ -7,7 +7,7 @@ DEMO ?= demo
 # One thread per core and no oversubscription when tests run side by side.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo test test-slow chaos lint bench bench-data image clean
+.PHONY: help demo test test-slow chaos lint bench bench-data observe-check image clean
 help:
 	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
 	@echo "make test    the tests (at most fifteen minutes on two cores)"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    format, lint and type checks"
 	@echo "make bench   benchmarks; each prints a ratio"
 	@echo "make bench-data  clip readers beside torchcodec, decord, MosaicML Streaming, WebDataset"
+	@echo "make observe-check  a real Prometheus beside a real run of two workers (prometheus needed)"
 	@echo "make image   build the container image from a clean clone and train in it (docker needed)"
 
 $(READY): pyproject.toml constraints.txt
@@ -49,6 +50,12 @@ bench-data: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench-data]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'mosaicml-streaming>=0.11,<1'
 	$(BIN)/python benchmarks/data/run.py $(if $(FOOTAGE),--footage $(FOOTAGE))
+
+# Needs Debian's prometheus, which brings promtool.
+observe-check: $(READY)
+	@command -v prometheus promtool >/dev/null || { echo "prometheus is missing: apt-get install prometheus"; exit 1; }
+	$(BIN)/python helm/generate.py --check
+	$(BIN)/python -m pytest -q -s tests/observe/test_alerts.py tests/observe/test_dashboards.py tests/observe/test_live.py
 
 image:
 	@tests/image/build.sh
