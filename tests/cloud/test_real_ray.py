@@ -66,13 +66,13 @@ class Direct:
 
 
 class Pods:
-    """Head and worker of a manifest as two raylets of this machine, with the containers' own
+    """Head and workers of a manifest as raylets of this machine, with the containers' own
     environment and start parameters; Secrets are looked up in `secrets`."""
 
     def __init__(self, manifest: dict[str, Any], secrets: dict[str, str]) -> None:
         self.spec, self._secrets = manifest["spec"]["rayClusterSpec"], secrets
         self.folder = Path(tempfile.mkdtemp(prefix="vg", dir="/tmp"))  # socket paths are short
-        self.gcs, self.dashboard, *self._agents = free_ports(6)
+        self.gcs, self.dashboard, *self._agents = free_ports(9)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def environment(self, group: dict[str, Any]) -> dict[str, str]:
@@ -99,18 +99,27 @@ class Pods:
 
     def start(self) -> None:
         head, worker = self.spec["headGroupSpec"], self.spec["workerGroupSpecs"][0]
-        a, b, c, d = self._agents
-        # Each node has a /tmp of its own, as pods do. No Ray client server: nobody uses it.
+        client, *agents = self._agents
+        # Each node has a /tmp of its own, as pods do.
         self._ray(
             head, "--head", f"--port={self.gcs}", f"--dashboard-port={self.dashboard}",
-            f"--temp-dir={self.folder / 'h'}", "--ray-client-server-port=0",
-            f"--dashboard-agent-listen-port={a}", f"--metrics-export-port={b}",
+            f"--temp-dir={self.folder / 'h'}", f"--ray-client-server-port={client}",
+            f"--dashboard-agent-listen-port={agents.pop()}",
+            f"--metrics-export-port={agents.pop()}",
         )  # fmt: skip
-        wait_for(lambda: answers(self.dashboard), "the dashboard", 120)
-        self._ray(
-            worker, f"--address=127.0.0.1:{self.gcs}", f"--temp-dir={self.folder / 'w'}",
-            f"--dashboard-agent-listen-port={c}", f"--metrics-export-port={d}",
-        )  # fmt: skip
+        wait_for(self._up, "the dashboard", 240)
+        for number in range(worker["replicas"]):
+            self._ray(
+                worker, f"--address=127.0.0.1:{self.gcs}",
+                f"--temp-dir={self.folder / f'w{number}'}",
+                f"--dashboard-agent-listen-port={agents.pop()}",
+                f"--metrics-export-port={agents.pop()}",
+            )  # fmt: skip
+
+    def _up(self) -> bool:
+        if self.processes[0].poll() is not None:
+            pytest.fail((self.folder / "raylet0.log").read_text()[-2000:])
+        return answers(self.dashboard)
 
     def _ray(self, group: dict[str, Any], *arguments: str) -> None:
         given = {"object-store-memory": "80000000", **group["rayStartParams"]}
@@ -230,10 +239,13 @@ def test_train_ship_stop_resume(pods: Pods, job: Job, platform_on_s3: Platform) 
     wait_for(lambda: ended(first) or sum(1 for _ in run.metrics()) >= 5, "five steps", 400)
     wait_for(lambda: job.run_url in shipped(), "the log in the store", 30)
     assert list(pods.folder.rglob("working_dir_files/**/mine.py"))  # Ray unpacked the code
+    # Each rank's output can be told apart, as `logs --rank` does.
+    wait_for(lambda: "world_rank=1" in shipped(), "the table of ranks", 30)
 
     # It is cancelled: the program saves where it is.
     first.stop()
     assert wait_for(lambda: ended(first), "the stop", 120) == "STOPPED"
+    assert len(run.checkpoint_steps()) == 1, shipped()[-3000:]
     (saved,) = run.checkpoint_steps()
     assert 5 <= saved < 4000
     assert saved % 1000 != 0  # not one that was due anyway

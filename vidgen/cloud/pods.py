@@ -62,6 +62,7 @@ def head_group(
         {"name": CONFIG_ENV, "value": config.replace("$", "$$")},
         {"name": "VIDGEN_CONFIG_FILE", "value": CONFIG_FILE},
         {"name": "RAY_JOB_STOP_WAIT_TIME_S", "value": str(platform.run.stop_seconds)},
+        {"name": "VIDGEN_WORKER_OUTPUT", "value": "1"},
         {"name": "RAY_DEDUP_LOGS", "value": "0"},
         {"name": "RAY_COLOR_PREFIX", "value": "0"},
     ]
