@@ -228,11 +228,12 @@ class FakeKubernetes:
                 and _labels_match(obj, request.query.get("labelSelector", ""))
                 and _fields_match(obj, request.query.get("fieldSelector", ""))
             ]
-            return {
-                "kind": "List",
-                "metadata": {"resourceVersion": str(self._version)},
-                "items": found,
-            }
+            begin, limit = int(request.query.get("continue") or 0), request.query.get("limit")
+            end = begin + int(limit) if limit else len(found)
+            meta = {"resourceVersion": str(self._version)}
+            if end < len(found):
+                meta["continue"] = str(end)
+            return {"kind": "List", "metadata": meta, "items": found[begin:end]}
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         answer = web.StreamResponse()

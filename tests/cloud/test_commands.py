@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,31 @@ def test_submit_again_is_the_same_run_and_another_config_is_refused(
     assert cluster.names("rayjobs") == ["run-a"]
 
 
+def test_submit_again_tells_what_the_run_does(
+    cli: Cli, cluster: FakeKubernetes, running: FakeOperator, config: str
+) -> None:
+    arguments = ["submit", config, "--pool", "a100", "--name", "run-a"]
+    assert "it is the same run: running." in cli(*arguments).err
+    assert cli("cancel", "run-a", "--now").code == 0
+    again = cli(*arguments)
+    assert "it is the same run: cancelled. Go on with it: vidgen-cloud resume run-a" in again.err
+    assert cluster.names("rayjobs") == ["run-a"]
+
+
+def test_a_resumed_run_is_never_submitted_beside_itself(
+    cli: Cli, cluster: FakeKubernetes, running: FakeOperator, config: str
+) -> None:
+    """Resumed elsewhere, a run gives its first RayJob's name free; both would write one folder."""
+    arguments = ["submit", config, "--pool", "a100", "--name", "run-a"]
+    assert cli("cancel", "run-a", "--now").code == 0
+    assert cli("resume", "run-a", "--pool", "v100-spot").code == 0
+    assert cluster.names("rayjobs") == ["run-a-r2"]
+    again = cli(*arguments)
+    assert again.code == 1
+    assert "run 'run-a' was resumed: it is RayJob run-a-r2 now" in again.err
+    assert cluster.names("rayjobs") == ["run-a-r2"]
+
+
 def test_submit_whose_answer_is_lost_makes_one_run(
     cli: Cli, cluster: FakeKubernetes, config: str, store_url: str
 ) -> None:
@@ -202,8 +228,6 @@ def test_no_platform_says_how_to_get_one(cli: Cli, cluster: FakeKubernetes, conf
 def test_logs_follow_what_is_shipped_through_a_new_head_to_the_end(
     cli: Cli, running: FakeOperator, store_url: str
 ) -> None:
-    import threading
-
     store = open_store(f"{store_url}/runs/run-a")
     first = Shipper(store, "20261121T000000Z", every_s=0.05)
     first.add(b"one\ntw")
@@ -226,6 +250,32 @@ def test_logs_follow_what_is_shipped_through_a_new_head_to_the_end(
     assert cli("logs", "run-a", "--previous").out == "one\ntwo\nthree ü\n"
     running.cluster.remove("rayjobs", "run-a")
     assert cli("logs", "run-a").out == result.out  # the cluster has forgotten it
+
+
+def test_following_logs_ends_with_everything_when_the_run_is_deleted(
+    cli: Cli, running: FakeOperator, store_url: str
+) -> None:
+    shipper = Shipper(open_store(f"{store_url}/runs/run-a"), "20261121T000000Z", every_s=0.05)
+    shipper.add(b"one\n")
+
+    def deleted() -> None:
+        time.sleep(0.5)
+        running.cluster.remove("rayjobs", "run-a")
+        shipper.add(b"last words")
+        shipper.close(5)
+
+    threading.Thread(target=deleted, daemon=True).start()
+    result = cli("logs", "run-a", "-f")
+    assert (result.code, result.out) == (1, "one\nlast words")
+    assert "is not on the cluster any more" in result.err
+    afterwards = cli("logs", "run-a", "-f")
+    assert (afterwards.code, afterwards.out) == (0, result.out)
+
+
+def test_following_a_run_that_never_was_says_so(cli: Cli, store_url: str) -> None:
+    result = cli("logs", "run-z", "-f")
+    assert result.code == 1
+    assert "no run 'run-z'" in result.err
 
 
 def test_logs_of_one_rank(cli: Cli, running: FakeOperator, store_url: str) -> None:

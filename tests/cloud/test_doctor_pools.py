@@ -105,6 +105,16 @@ def no_queue(cluster: FakeKubernetes) -> None:
     set_platform(cluster, "serviceAccount:", "queue: gpus\nserviceAccount:")
 
 
+def idle_queue(cluster: FakeKubernetes) -> None:
+    no_queue(cluster)
+    condition = {
+        "type": "Active", "status": "False", "reason": "ClusterQueueIsInactive",
+        "message": "Can't submit new workloads to clusterQueue",
+    }  # fmt: skip
+    status = {"pendingWorkloads": 3, "conditions": [condition]}
+    cluster.put("localqueues", {"metadata": {"name": "gpus"}, "status": status})
+
+
 def strange_taint(cluster: FakeKubernetes) -> None:
     cluster.put(
         "nodes", node("n3", A100, 8, {"key": "sku", "value": "gpu", "effect": "NoSchedule"})
@@ -127,6 +137,7 @@ def arm(cluster: FakeKubernetes) -> None:
             "platform", "has no vidgen platform", "helm install",
         ),
         (no_queue, "queue", "LocalQueue 'gpus' is not in namespace team", "localqueues"),
+        (idle_queue, "queue", "admits nothing: Can't submit new workloads", "clusterqueue"),
         (strange_taint, "pool a100", "do not tolerate sku=gpu:NoSchedule", "tolerations"),
         (arm, "image", "arm64", "Build"),
         (

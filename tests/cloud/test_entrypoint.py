@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from vidgen.cloud.shipper import Position, Shipper, read_shipped
+from vidgen.storage.base import Stat
 from vidgen.storage.open import open_store
 
 STOPS_SLOWLY = """
@@ -108,6 +110,36 @@ def test_chunks_appear_while_the_program_runs_and_a_reader_goes_on_where_it_was(
     for _, data in read_shipped(store, position):
         read += data
     assert read == b"".join(b"line %02d\n" % n for n in range(30)) + b"once more\n"
+
+
+def test_a_long_log_is_few_objects(tmp_path: Path) -> None:
+    """Listing is what a reader does every few seconds: a line a second must not be an object."""
+    store = open_store(str(tmp_path))
+    shipper = Shipper(store, "20261121T000000Z", every_s=0.001, chunk=100)
+    for number in range(60):
+        shipper.add(f"line {number:02d}\n".encode())
+        time.sleep(0.005)
+    assert shipper.close(10)
+    sizes = [stat.size for stat in store.list("logs/")]
+    assert sizes == [100, 100, 100, 100, 80]
+    assert b"".join(data for _, data in read_shipped(store)).count(b"\n") == 60
+
+
+def test_a_chunk_that_grows_while_it_is_read_is_not_read_twice(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.write("logs/20261121T000000Z/000000000000.txt", b"one\n")
+    listed = list(store.list("logs/"))
+    store.write("logs/20261121T000000Z/000000000000.txt", b"one\ntwo\n")
+
+    class Late(type(store)):  # type: ignore[misc]
+        """Lists what was there a moment ago."""
+
+        def list(self, prefix: str = "") -> Iterator[Stat]:
+            return iter(listed)
+
+    ((position, data),) = read_shipped(Late(str(tmp_path)))
+    assert data == b"one\ntwo\n"
+    assert list(read_shipped(store, position)) == []
 
 
 def test_while_the_store_is_away_the_newest_output_is_kept(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def check_pools(cluster: Cluster, platform: Platform) -> Iterator[Finding]:
 def check_queue(cluster: Cluster, platform: Platform) -> Iterator[Finding]:
     """Kueue, when the platform uses it. Runs end by shutdown and TTL, never by deletion rules,
     which exclude both and which neither Kueue nor suspend can live with."""
-    from vidgen.cloud.cluster import NotFound
+    from vidgen.cloud.refusals import NotFound
 
     if not platform.queue:
         yield ok("queue", "no Kueue: runs start when nodes are free")
@@ -240,7 +240,16 @@ def check_queue(cluster: Cluster, platform: Platform) -> Iterator[Finding]:
             return
         except ClusterError:
             continue
-        pending = (queue.get("status") or {}).get("pendingWorkloads", 0)
+        status = queue.get("status") or {}
+        pending = status.get("pendingWorkloads", 0)
+        for condition in status.get("conditions") or []:
+            if condition["type"] == "Active" and condition["status"] == "False":
+                yield failure(
+                    "queue",
+                    f"LocalQueue {platform.queue} admits nothing: {condition.get('message', '')}",
+                    "`kubectl describe clusterqueue` tells which quota or flavour is missing.",
+                )
+                return
         yield ok("queue", f"LocalQueue {platform.queue}, {pending} runs wait in it")
         return
     yield warning(

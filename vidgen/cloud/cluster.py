@@ -9,19 +9,23 @@ its hash.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
 import urllib3
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream.ws_client import portforward_call
 
+from vidgen.cloud.refusals import Expired, Forbidden, NotFound, explain, unreachable
 from vidgen.errors import ClusterError, ConfigError, did_you_mean
 
 RAYJOBS = "apis/ray.io/v1/rayjobs"
@@ -30,23 +34,8 @@ EVENTS = "api/v1/events"
 _TRY_AGAIN = {429, 500, 502, 503, 504}
 _ATTEMPTS = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0  # seconds
+_PAGE = 500  # objects a request
 _CONNECT_S, _READ_S = 5.0, 30.0
-
-
-class NotFound(ClusterError):
-    """The object does not exist; the namespace and the kind do."""
-
-
-class AlreadyExists(ClusterError):
-    """An object of that name exists."""
-
-
-class Forbidden(ClusterError):
-    """The user may not do that."""
-
-
-class Expired(ClusterError):
-    """A watch's place in history is gone (410): read again and go on."""
 
 
 class Cluster:
@@ -70,8 +59,20 @@ class Cluster:
                     fix=f"Contexts: {', '.join(names)}.",
                 )
             chosen = next(c for c in contexts if c["name"] == context) if context else current
-            config.load_kube_config(file, context=context, client_configuration=settings)
+            with _overheard() as said:
+                config.load_kube_config(file, context=context, client_configuration=settings)
+            if said and not settings.api_key and not settings.cert_file:
+                raise ClusterError(
+                    f"the login command of context '{chosen['name']}' failed: {said[-1]}",
+                    fix="It is `exec` in the kubeconfig: is it installed, and are you logged in?",
+                )
             namespace = namespace or chosen["context"].get("namespace")
+        except (OSError, yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
+            problem = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(
+                f"the kubeconfig {file} cannot be read: {problem}",
+                fix="Repair it, or name another one: KUBECONFIG=FILE.",
+            ) from None
         except config.ConfigException as error:
             try:
                 config.load_incluster_config(client_configuration=settings)
@@ -95,11 +96,18 @@ class Cluster:
         self, kind: str, *, labels: str = "", fields: str = "", everywhere: bool = False
     ) -> list[dict[str, Any]]:
         """Every matching object, page by page; `everywhere`: not only in this namespace."""
-        query = {"labelSelector": labels, "fieldSelector": fields, "limit": "500"}
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(_PAGE)}
         path = f"/{kind}" if everywhere else self._path(kind)
         found: list[dict[str, Any]] = []
         while True:
-            page = self._json("GET", path, query={k: v for k, v in query.items() if v})
+            try:
+                page = self._json("GET", path, query={k: v for k, v in query.items() if v})
+            except Expired:
+                if "continue" not in query:
+                    raise
+                # The list took so long that its place in history is gone: all at once, then.
+                found, query = [], {**query, "limit": "", "continue": ""}
+                continue
             found += page.get("items") or []
             token = (page.get("metadata") or {}).get("continue")
             if not token:
@@ -116,14 +124,15 @@ class Cluster:
         return self._json("PATCH", self._path(kind, name), body=body)
 
     def delete(self, kind: str, name: str, *, uid: str) -> None:
-        """Delete this very object, never another one that took its name."""
+        """Delete this very object, never another one that took its name; gone is gone."""
         options = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
             "preconditions": {"uid": uid},
             "propagationPolicy": "Background",
         }
-        self._json("DELETE", self._path(kind, name), body=options)
+        with suppress(NotFound):
+            self._json("DELETE", self._path(kind, name), body=options)
 
     def raw(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """GET, or POST with a body, of any path that speaks JSON."""
@@ -238,13 +247,16 @@ class Cluster:
                     _request_timeout=(_CONNECT_S, timeout),
                 )
             except ApiException as error:
-                problem = explain(error, method, path, self.namespace, self.server)
-                if error.status not in _TRY_AGAIN:
+                status, said = error.status or 0, error.body or str(error.reason or "")
+                problem = explain(status, said, f"{method} {path}", self.namespace, self.server)
+                # A merge patch without a version that meets another writer may just be repeated.
+                collided = error.status == 409 and method == "PATCH"
+                if error.status not in _TRY_AGAIN and not collided:
                     raise problem from None
                 after = (error.headers or {}).get("Retry-After", "")
                 wait = max(wait, min(float(after), _LONGEST_WAIT)) if after.isdigit() else wait
             except urllib3.exceptions.HTTPError as error:
-                problem = _unreachable(error, self.server)
+                problem = unreachable(error, self.server)
         assert problem is not None
         raise problem
 
@@ -262,84 +274,18 @@ class Cluster:
         return ClusterError(f"cannot open a port of pod {pod}: {str(error.reason)[:200]}")
 
 
-def explain(
-    error: ApiException, method: str, path: str, namespace: str, server: str
-) -> ClusterError:
-    """An HTTP error of the API server as an error that says what to do."""
-    status, said = _status_of(error)
-    details = said.get("details") or {}
-    message = str(said.get("message") or error.reason or "")
-    if status == 401:
-        return ClusterError(
-            f"{server} does not accept your credentials (401)",
-            fix="They have expired or are wrong: log in again (aws eks get-token, gcloud auth "
-            "login, az login, or your identity provider).",
-        )
-    if status == 403:
-        fix = "Ask whoever runs the cluster for the chart's submitter role in this namespace."
-        if "system:anonymous" in message:
-            fix = "The kubeconfig's user has no credentials: log in to the cluster."
-        return Forbidden(f"not allowed: {message}", fix=fix)
-    if status == 404:
-        if details.get("kind") == "namespaces":
-            return ClusterError(
-                f"namespace '{namespace}' does not exist",
-                fix="Give the platform's with --namespace.",
-            )
-        if not details:
-            group = path.split("/")[2] if path.startswith("/apis/") else path
-            return ClusterError(
-                f"the cluster knows nothing of {group}",
-                fix="Install KubeRay 1.7: see docs/cluster.md; `vidgen-cloud doctor` checks it."
-                if group == "ray.io"
-                else "Is that component installed?",
-            )
-        return NotFound(message or f"{path} not found")
-    if status == 409:
-        if said.get("reason") == "AlreadyExists":
-            return AlreadyExists(message)
-        return ClusterError(
-            f"changed by someone else at the same time: {message}", fix="Try again."
-        )
-    if status == 410:
-        return Expired(message)
-    if status in (400, 422):
-        return ClusterError(f"the cluster refused the object: {message}")
-    if status == 429:
-        return ClusterError("the API server is overloaded (429)", fix="Try again in a minute.")
-    return ClusterError(
-        f"the API server failed at {method} {path} ({status or 'no answer'}): {message[:300]}",
-        fix="Try again; nothing was lost.",
-    )
-
-
-def _status_of(error: ApiException) -> tuple[int, dict[str, Any]]:
-    body = error.body or b""
+@contextmanager
+def _overheard() -> Iterator[list[str]]:
+    """What the client logs: of a login command that fails it says so, and goes on without."""
+    said: list[str] = []
+    ear = logging.Handler()
+    ear.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(ear)  # the only one there: so nothing reaches the terminal
     try:
-        said = json.loads(body)
-    except ValueError:
-        text = body.decode("utf-8", errors="replace") if isinstance(body, bytes) else str(body)
-        said = {"message": text.strip()}
-    return int(error.status or 0), said if isinstance(said, dict) else {}
-
-
-def _unreachable(error: Exception, server: str) -> ClusterError:
-    text = str(error)
-    reason = (
-        "connection refused"
-        if "refused" in text
-        else "it does not answer in time"
-        if isinstance(error, urllib3.exceptions.TimeoutError)
-        else "its name does not resolve"
-        if isinstance(error, urllib3.exceptions.NameResolutionError)
-        else "its certificate is not trusted"
-        if isinstance(error, urllib3.exceptions.SSLError)
-        else f"the connection broke ({type(error).__name__})"
-    )
-    return ClusterError(
-        f"cannot reach the cluster at {server}: {reason}",
-        fix="Is it running, and are you on its network (VPN)? Is --context the right one?",
-    )
+        yield said
+    finally:
+        root.removeHandler(ear)
 
 
 def _lines(answer: Any) -> Iterator[bytes]:

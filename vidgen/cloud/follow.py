@@ -24,8 +24,9 @@ def states(cluster: Cluster, run: str) -> Iterator[tuple[Snapshot, State]]:
 
     Raises ClusterError when the run does not exist or the cluster stays out of reach.
     """
-    from vidgen.cloud.cluster import RAYJOBS, Forbidden, NotFound
+    from vidgen.cloud.cluster import RAYJOBS
     from vidgen.cloud.look import look
+    from vidgen.cloud.refusals import Forbidden, NotFound
 
     lost_since: float | None = None
     while True:

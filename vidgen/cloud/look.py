@@ -17,12 +17,20 @@ _ENDED = ("Complete", "ValidationFailed")
 _MOST_PODS_EXPLAINED = 4  # pods of a run wait for the same reasons; each costs a request
 
 
-def rayjobs_of(cluster: Cluster, run: str) -> list[Obj]:
-    """All RayJobs of a run, oldest attempt first. Raises ClusterError with the nearest name."""
-    from vidgen.cloud.cluster import RAYJOBS, NotFound
+def attempts_of(cluster: Cluster, run: str) -> list[Obj]:
+    """RayJobs of a run that vidgen-cloud made, oldest attempt first; empty when there are none."""
+    from vidgen.cloud.cluster import RAYJOBS
 
     found = cluster.list(RAYJOBS, labels=f"{RUN_LABEL}={check_selector(run)}")
-    found = [job for job in found if run_of(job) == run]
+    return sorted((job for job in found if run_of(job) == run), key=attempt_of)
+
+
+def rayjobs_of(cluster: Cluster, run: str) -> list[Obj]:
+    """All RayJobs of a run, oldest attempt first. Raises ClusterError with the nearest name."""
+    from vidgen.cloud.cluster import RAYJOBS
+    from vidgen.cloud.refusals import NotFound
+
+    found = attempts_of(cluster, run)
     if not found:
         try:
             found = [cluster.get(RAYJOBS, run)]
@@ -32,7 +40,7 @@ def rayjobs_of(cluster: Cluster, run: str) -> list[Obj]:
                 f"no run '{run}' in namespace '{cluster.namespace}'{did_you_mean(run, names)}",
                 fix="`vidgen-cloud list` shows all; --namespace looks elsewhere.",
             ) from None
-    return sorted(found, key=attempt_of)
+    return found
 
 
 def newest(cluster: Cluster, run: str) -> Obj:
@@ -47,7 +55,8 @@ def look(cluster: Cluster, run: str) -> Snapshot:
 
 def look_at(cluster: Cluster, rayjob: Obj, pods: list[Obj] | None = None) -> Snapshot:
     """The rest of the picture for a RayJob at hand; `pods` if they are known already."""
-    from vidgen.cloud.cluster import PODS, Forbidden
+    from vidgen.cloud.cluster import PODS
+    from vidgen.cloud.refusals import Forbidden
 
     known = True
     if pods is None:
@@ -66,7 +75,8 @@ def look_at(cluster: Cluster, rayjob: Obj, pods: list[Obj] | None = None) -> Sna
 
 def _events(cluster: Cluster, rayjob: Obj, pods: list[Obj]) -> list[Obj]:
     """Events of pods that are not ready. Empty when this user may not read them."""
-    from vidgen.cloud.cluster import EVENTS, Forbidden
+    from vidgen.cloud.cluster import EVENTS
+    from vidgen.cloud.refusals import Forbidden
 
     status = rayjob.get("status") or {}
     if status.get("jobDeploymentStatus") in (None, "", *_ENDED):

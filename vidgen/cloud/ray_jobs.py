@@ -84,7 +84,7 @@ def head_pod(snapshot: Snapshot) -> str:
 
 def ray_token(cluster: Cluster, rayjob: Obj) -> str:
     """The dashboard's token, or '' when it is open. Raises ClusterError."""
-    from vidgen.cloud.cluster import Forbidden
+    from vidgen.cloud.refusals import Forbidden
 
     options = rayjob["spec"]["rayClusterSpec"].get("authOptions") or {}
     if options.get("mode") != "token":

@@ -104,7 +104,7 @@ def render(job: Job, platform: Platform, namespace: str) -> dict[str, Any]:
         "metadata": {
             "name": job.rayjob,
             "namespace": namespace,
-            "labels": {**labels, **({QUEUE_LABEL: platform.queue} if platform.queue else {})},
+            "labels": _queued(labels, platform),
             "annotations": {ANNOTATION + key: value for key, value in annotations.items() if value},
         },
         "spec": _spec(job, platform, pool, shape, labels),
@@ -121,7 +121,7 @@ def render_probe(name: str, platform: Platform, namespace: str) -> dict[str, Any
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": {"name": name, "namespace": namespace, "labels": _queued(labels, platform)},
         "spec": {
             "entrypoint": shlex.join(
                 ["python", "-m", "vidgen.cloud.probe", platform.object_store.url]
@@ -201,6 +201,11 @@ def _spec(
         activeDeadlineSeconds=defaults.deadline_seconds,
     )
     return spec
+
+
+def _queued(labels: dict[str, str], platform: Platform) -> dict[str, str]:
+    """Labels of a RayJob: Kueue looks at no other object."""
+    return {**labels, **given(**{QUEUE_LABEL: platform.queue})}
 
 
 def _auth(platform: Platform) -> dict[str, Any]:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 def run_url(session: Session, name: str) -> str:
     """Run folder of a run, also after its RayJob is deleted. Raises ClusterError: no such run."""
-    from vidgen.cloud.cluster import NotFound
     from vidgen.cloud.look import newest
+    from vidgen.cloud.refusals import NotFound
     from vidgen.storage.open import open_store
 
     url = f"{session.platform.object_store.url}/runs/{name}"

@@ -76,7 +76,7 @@ class Session:
             if not path.is_file():
                 raise ConfigError(f"no such platform file: {path}")
             return parse_platform(path.read_text(encoding="utf-8"), str(path))
-        from vidgen.cloud.cluster import NotFound
+        from vidgen.cloud.refusals import NotFound
 
         try:
             found = self.cluster.get("api/v1/configmaps", CONFIG_MAP)
@@ -116,7 +116,7 @@ class Session:
 
     def _borrow_credentials(self, secret: str) -> None:
         """Into this process's environment, and nowhere else."""
-        from vidgen.cloud.cluster import Forbidden
+        from vidgen.cloud.refusals import Forbidden
 
         try:
             data = self.cluster.get("api/v1/secrets", secret)["data"]

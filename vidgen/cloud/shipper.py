@@ -1,7 +1,9 @@
 """A run's output, sent to its folder in chunks while it grows, so that it outlives the head.
 
 Layout: logs/<start>/<offset>.txt, start as 20261121T004512Z and offset as 12 digits: where the
-chunk begins in that start's output. A replaced head runs the entrypoint again, as another start.
+chunk begins in that start's output. The last chunk is written anew as it grows until it is full, so
+that a run of days has as many objects as its log has quarters of a megabyte. A replaced head runs
+the entrypoint again, as another start.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ class Shipper:
     ) -> None:  # fmt: skip
         self._store, self._start = store, start
         self._every_s, self._chunk, self._most = every_s, chunk, most
-        self._waiting = bytearray()
-        self._offset = 0  # of the first waiting byte
+        self._kept = bytearray()  # the chunk that is not full yet, and what comes after it
+        self._offset = 0  # of its first byte
+        self._sent = 0  # how many of its bytes are in the store
         self._more = threading.Condition()
         self._closed = False
         self.problem: str | None = None
@@ -38,12 +41,11 @@ class Shipper:
 
     def add(self, data: bytes) -> None:
         with self._more:
-            self._waiting += data
-            too_many = len(self._waiting) - self._most
+            self._kept += data
+            too_many = len(self._kept) - self._most
             if too_many > 0:  # the store has been away for long: newer lines matter more
-                del self._waiting[:too_many]
-                self._offset += too_many
-            if len(self._waiting) >= self._chunk:
+                self._forget(max(self._sent, too_many))
+            if len(self._kept) - self._sent >= self._chunk:
                 self._more.notify()
 
     def close(self, timeout_s: float) -> bool:
@@ -52,18 +54,18 @@ class Shipper:
             self._closed = True
             self._more.notify()
         self._thread.join(timeout_s)
-        return not self._waiting
+        return len(self._kept) == self._sent
 
     def _run(self) -> None:
         while True:
             with self._more:
-                if not self._closed:
+                if not self._closed and len(self._kept) - self._sent < self._chunk:
                     self._more.wait(self._every_s)
-                data, offset, last = bytes(self._waiting[: 4 * self._chunk]), self._offset, False
-                last = self._closed and not data
-            if last:
-                return
-            if data:
+                data, offset = bytes(self._kept[: self._chunk]), self._offset
+                news = len(data) > self._sent
+                if self._closed and not news:
+                    return
+            if news:
                 self._send(offset, data)
 
     def _send(self, offset: int, data: bytes) -> None:
@@ -78,8 +80,15 @@ class Shipper:
             # Bytes may have been dropped from the front meanwhile.
             sent = offset + len(data) - self._offset
             if sent > 0:
-                del self._waiting[:sent]
-                self._offset += sent
+                self._sent = sent
+                if len(data) == self._chunk:
+                    self._forget(sent)
+
+    def _forget(self, count: int) -> None:
+        """Begin the next chunk `count` bytes further on."""
+        del self._kept[:count]
+        self._offset += count
+        self._sent = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +110,8 @@ def read_shipped(store: Store, after: Position | None = None) -> Iterator[tuple[
         if (start, begin + stat.size) <= (after.start, after.offset):
             continue
         data = store.read(stat.key)
+        end = begin + len(data)  # it may have grown since it was listed
         if start == after.start:
             data = data[max(0, after.offset - begin) :]
-        after = Position(start=start, offset=begin + stat.size)
+        after = Position(start=start, offset=end)
         yield after, data

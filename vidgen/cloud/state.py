@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 from vidgen.cloud.names import ANNOTATION, CANCELLED, QUEUE_LABEL, RUN_LABEL, rayjob_name
-from vidgen.cloud.why import Obj, in_words, is_ready, reasons, role
+from vidgen.cloud.why import Obj, in_words, is_ready, reasons, role, why_leaving
 
 Phase = Literal[
     "submitted", "queued", "starting", "pending", "running", "recovering", "retrying",
@@ -302,8 +302,13 @@ def _last_line(message: str) -> str:
 
 
 def _leaving(pods: list[Obj]) -> list[str]:
-    names = [p["metadata"]["name"] for p in pods if "deletionTimestamp" in p["metadata"]]
+    leaving = {p["metadata"]["name"]: why_leaving(p) for p in pods if _is_leaving(p)}
+    names = [f"{name} ({why})" if why else name for name, why in leaving.items()]
     return [f"leaving: {', '.join(names)}"] if names else []
+
+
+def _is_leaving(pod: Obj) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _current_pods(snapshot: Snapshot) -> list[Obj]:

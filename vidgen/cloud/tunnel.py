@@ -70,7 +70,7 @@ class Tunnel:
             try:
                 return self._cluster.open_port(self._find_pod(), self._port)
             except ClusterError as error:
-                from vidgen.cloud.cluster import Forbidden
+                from vidgen.cloud.refusals import Forbidden
 
                 if isinstance(error, Forbidden) or time.monotonic() > deadline:
                     raise

@@ -34,6 +34,15 @@ _CHOICES = {
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff",
 }  # fmt: skip
+_ADDS_NODES = {"TriggeredScaleUp", "Nominated"}
+_ADDS_NONE = {"NotTriggerScaleUp", "FailedScaleUp"}
+_DISRUPTIONS = {
+    "PreemptionByScheduler": "a run of higher priority takes its place",
+    "DeletionByTaintManager": "its node is being taken away",
+    "EvictionByEvictionAPI": "its node is being drained",
+    "DeletionByPodGC": "its node is gone",
+    "TerminationByKubelet": "its node ran out of memory or disk, or shuts down",
+}
 _MOUNT_EVENTS = {"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"}
 
 
@@ -96,9 +105,12 @@ def _of_pod(pod: Obj, events: list[Obj]) -> Reason | None:
     if is_ready(pod) or status.get("phase") == "Succeeded":
         return None
     if "deletionTimestamp" in pod["metadata"]:
-        return Reason(text="leaving its node", blocking=False)
+        why = why_leaving(pod)
+        return Reason(text=f"leaving its node{f': {why}' if why else ''}", blocking=False)
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            if condition.get("reason") == "SchedulingGated":
+                return Reason(text="held back by a scheduling gate: its queue lets it in later")
             return _unscheduled(str(condition.get("message", "")), events)
     if status.get("phase") == "Failed":
         return Reason(text=f"failed: {status.get('reason') or 'its container ended'}")
@@ -120,18 +132,35 @@ def _of_pod(pod: Obj, events: list[Obj]) -> Reason | None:
 
 
 def _unscheduled(message: str, events: list[Obj]) -> Reason:
-    adds = next((e for e in events if e.get("reason") == "TriggeredScaleUp"), None)
-    refused = next((e for e in events if e.get("reason") == "NotTriggerScaleUp"), None)
+    # Of all that an autoscaler has said of the pod, its last word counts.
+    last = next((e for e in events if _autoscaler_says(e)), None)
     if "unbound immediate PersistentVolumeClaims" in message:
         return Reason(text="its volume is not there yet")
     text = re.sub(r"^\d+/(\d+) nodes are available: ", "", message)
     text = re.split(r"\. (?:no new claims|preemption)|, no new claims| preemption:", text)[0]
     text = f"no node has room: {text.strip().rstrip('.')}"
-    if adds is not None:
+    if last is not None and last["reason"] in _ADDS_NODES:
         return Reason(text=f"{text}; a node is being added", blocking=False)
-    if refused is not None:
-        return Reason(text=f"{text}; the autoscaler adds none: {_shorten(refused['message'])}")
+    if last is not None:
+        return Reason(text=f"{text}; the autoscaler adds none: {_shorten(last['message'])}")
     return Reason(text=text, fix="`vidgen-cloud pools` shows who uses them.")
+
+
+def _autoscaler_says(event: Obj) -> bool:
+    """Of the cluster autoscaler, or of Karpenter, which shares a reason with the scheduler."""
+    if event.get("reason") == "FailedScheduling":
+        source = (event.get("source") or {}).get("component")
+        return "karpenter" in (event.get("reportingComponent"), source)
+    return event.get("reason") in _ADDS_NODES | _ADDS_NONE
+
+
+def why_leaving(pod: Obj) -> str:
+    """From the pod's DisruptionTarget, in words; '' when nothing says why."""
+    for condition in pod.get("status", {}).get("conditions") or []:
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            reason = str(condition.get("reason", ""))
+            return _DISRUPTIONS.get(reason) or _shorten(str(condition.get("message") or reason))
+    return ""
 
 
 def _waiting(container: Obj, waiting: Obj) -> Reason:

@@ -11,6 +11,8 @@ import click
 from vidgen.cloud.session import Session, platform_option
 from vidgen.errors import ConfigError
 
+_COPY_EVERY_S = 10.0  # new rows to TensorBoard
+
 
 @click.command()
 @click.argument("name")
@@ -79,37 +81,35 @@ def _grafana(session: Session, name: str) -> str:
 def _tensorboard(session: Session, name: str, port: int, browser: bool) -> int:
     """Copy metrics.jsonl into event files while TensorBoard shows them."""
     import importlib.util
+    import socket
     import subprocess
     import sys
     import tempfile
 
     if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("TensorBoard is not installed here", fix="pip install tensorboard")
+        raise ConfigError(
+            "TensorBoard is not installed here", fix="pip install 'vidgen[tensorboard]'"
+        )
     from vidgen.cloud.run_url import run_url
     from vidgen.cloud.tensorboard import EventCopier
     from vidgen.storage.run_folder import RunFolder
 
     run = RunFolder(run_url(session, name), session.storage)
+    if not port:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="vidgen-tensorboard-") as folder:
         copier = EventCopier(run, Path(folder) / name)
         copier.copy()
-        server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tensorboard.main",
-                "--logdir",
-                folder,
-                "--port",
-                str(port or 6006),
-            ]
-        )
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder]
+        server = subprocess.Popen([*command, "--port", str(port)])
         try:
-            if browser:
-                time.sleep(3)
-                _show(f"http://localhost:{port or 6006}", browser)
+            while server.poll() is None and not _answers(port):
+                time.sleep(0.2)
+            if server.poll() is None:
+                _show(f"http://127.0.0.1:{port}", browser)
             while server.poll() is None:
-                time.sleep(10)
+                time.sleep(_COPY_EVERY_S)
                 copier.copy()
         except KeyboardInterrupt:
             return 0
@@ -117,6 +117,13 @@ def _tensorboard(session: Session, name: str, port: int, browser: bool) -> int:
             server.terminate()
             copier.close()
         return server.returncode or 0
+
+
+def _answers(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _show(url: str, browser: bool) -> None:

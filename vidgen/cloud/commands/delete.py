@@ -15,7 +15,7 @@ from vidgen.errors import ClusterError
 @click.pass_context
 def command(ctx: click.Context, name: str, yes: bool, force: bool) -> int:
     """Remove run NAME from the cluster. Its run folder stays: checkpoints, samples, logs."""
-    from vidgen.cloud.cluster import RAYJOBS, NotFound
+    from vidgen.cloud.cluster import RAYJOBS
     from vidgen.cloud.look import look_at, rayjobs_of
     from vidgen.cloud.state import interpret, note
 
@@ -32,10 +32,7 @@ def command(ctx: click.Context, name: str, yes: bool, force: bool) -> int:
     if not yes:
         click.confirm(f"Delete RayJob {names} from {cluster.namespace}?", abort=True, err=True)
     for job in jobs:
-        try:
-            cluster.delete(RAYJOBS, job["metadata"]["name"], uid=job["metadata"]["uid"])
-        except NotFound:
-            continue  # someone else was faster; gone is gone
+        cluster.delete(RAYJOBS, job["metadata"]["name"], uid=job["metadata"]["uid"])
     folder = note(jobs[-1], "run-url")
     click.echo(f"Deleted {names}." + (f" The run folder stays: {folder}" if folder else ""))
     return 0

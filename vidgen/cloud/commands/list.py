@@ -16,8 +16,9 @@ from vidgen.cloud.session import Session, json_option
 @click.pass_context
 def command(ctx: click.Context, all_namespaces: bool, as_json: bool) -> int:
     """List runs, newest first."""
-    from vidgen.cloud.cluster import PODS, RAYJOBS, Forbidden
+    from vidgen.cloud.cluster import PODS, RAYJOBS
     from vidgen.cloud.names import RUN_LABEL, SELECTOR
+    from vidgen.cloud.refusals import Forbidden
     from vidgen.cloud.state import (
         Snapshot,
         attempt_of,

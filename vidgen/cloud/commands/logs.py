@@ -48,9 +48,9 @@ def command(
 
 def _now(session: Session, name: str, only: RankFilter | None) -> int:
     """What there is at the moment. The RayJob may be gone; then the run folder has everything."""
-    from vidgen.cloud.cluster import NotFound
     from vidgen.cloud.look import look
     from vidgen.cloud.output import OutputReader
+    from vidgen.cloud.refusals import NotFound
     from vidgen.cloud.state import interpret
 
     reader = OutputReader(session, name)
@@ -74,14 +74,20 @@ def _follow(session: Session, name: str, only: RankFilter | None) -> int:
     """Everything so far and what comes, until the run ends; returns its exit code."""
     from vidgen.cloud.follow import states
     from vidgen.cloud.output import OutputReader
+    from vidgen.cloud.refusals import NotFound
 
     reader = OutputReader(session, name)
     said, code = "", 0
-    for snapshot, state in states(session.cluster, name):
-        _write(reader.news(snapshot), only)
-        if state.text != said and state.phase != "running":
-            click.echo(f"[{state.text}]", err=True)
-        said, code = state.text, state.outcome_code
+    try:
+        for snapshot, state in states(session.cluster, name):
+            _write(reader.news(snapshot), only)
+            if state.text != said and state.phase != "running":
+                click.echo(f"[{state.text}]", err=True)
+            said, code = state.text, state.outcome_code
+    except NotFound:
+        # Deleted before or meanwhile: no state is left to tell, but all that was shipped is.
+        click.echo(f"[{name} is not on the cluster any more]", err=True)
+        code = 1 if said else 0
     _write(reader.news(None, last=True), only)  # what was shipped after the last look
     return code
 

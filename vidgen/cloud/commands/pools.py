@@ -16,7 +16,8 @@ from vidgen.cloud.session import Session, json_option, platform_option
 def command(ctx: click.Context, as_json: bool, platform_file: str | None) -> int:
     """Show pools: GPUs free, used and waited for, prices, who uses them."""
     from vidgen.cloud.capacity import capacities
-    from vidgen.cloud.cluster import PODS, Forbidden
+    from vidgen.cloud.cluster import PODS
+    from vidgen.cloud.refusals import Forbidden
 
     session = Session.of(ctx, platform_file)
     platform, cluster = session.platform, session.cluster

@@ -90,7 +90,7 @@ def command(
         click.echo("Dry run: nothing was sent.", err=True)
         return 0
 
-    from vidgen.cloud.create import create_once
+    from vidgen.cloud.create import submit_once
 
     if archive is not None:
         from vidgen.storage.open import open_store
@@ -98,13 +98,10 @@ def command(
         # First the code, then the job: a submit that dies in between leaves an unused archive.
         sent = archive.upload(open_store(platform.object_store.url, session.storage))
         click.echo("Code sent." if sent else "Code was there already.", err=True)
-    _, new = create_once(session.cluster, manifest)
-    click.echo(
-        f"Submitted {job.name}."
-        if new
-        else f"{job.name} was already submitted; it is the same run.",
-        err=True,
-    )
+    if submit_once(session.cluster, job.name, manifest):
+        click.echo(f"Submitted {job.name}.", err=True)
+    else:
+        click.echo(_already(session, job.name), err=True)
     if wait:
         from vidgen.cloud.follow import follow
 
@@ -114,3 +111,15 @@ def command(
         err=True,
     )
     return 0
+
+
+def _already(session: Session, run: str) -> str:
+    """The same run is there: what it does, lest a second submit is taken for a second start."""
+    from vidgen.cloud.look import look
+    from vidgen.cloud.state import interpret
+
+    state = interpret(look(session.cluster, run))
+    text = f"{run} was already submitted; it is the same run: {state.text}."
+    if state.settled and state.phase != "succeeded":
+        text += f" Go on with it: vidgen-cloud resume {run}"
+    return text
