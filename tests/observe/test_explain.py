@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from observe.nodes import Node
 from rich.console import Console
 
+from vidgen.cli import cli
 from vidgen.config.load import dump, load_run
 from vidgen.config.run import RunConfig
-from vidgen.errors import ConfigError, StorageError
+from vidgen.errors import ConfigError, StorageError, TrainingError
 from vidgen.observe.explain import Explanation, explain
 from vidgen.observe.run_metrics import About, RunMetrics, run_label
 from vidgen.observe.run_view import RunView, open_views
@@ -142,6 +144,26 @@ def test_views_of_one_folder_and_of_all_below(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(ConfigError, match="no run in"):
         open_views(str(tmp_path / "nothing"), RunFolder, open_store)
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "night-1", data_wait_s=0.5, forward_backward_s=0.45)
+    said = CliRunner().invoke(cli, ["explain", run.url])
+    assert said.exit_code == 0
+    first, second, *_, last = said.output.splitlines()
+    assert first.startswith("decode: Decoding limits this run")
+    assert second.startswith("  try: raise data.loader_workers")
+    assert last.startswith("of 1 s a step over 40 steps: data 50%")
+    answer = json.loads(CliRunner().invoke(cli, ["explain", run.url, "--json"]).output)
+    assert answer["limit"]["what"] == "decode"
+    assert answer["shares"]["data"] == pytest.approx(0.5)
+    (row,) = json.loads(CliRunner().invoke(cli, ["top", str(tmp_path), "--json"]).output)
+    assert (row["name"], row["step"], row["wait_share"]) == ("night-1", 50, 0.5)
+    assert "night-1" in CliRunner().invoke(cli, ["top", run.url]).output
+    run.store.delete(METRICS)
+    silent = CliRunner().invoke(cli, ["explain", run.url])
+    assert isinstance(silent.exception, TrainingError)
+    assert "too few lines" in str(silent.exception)
 
 
 def test_views_in_a_bucket(tmp_path: Path, s3_bucket: str) -> None:

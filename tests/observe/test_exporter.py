@@ -14,7 +14,7 @@ import pytest
 from observe.nodes import Node, free_port, wait_until
 
 from vidgen.observe.board import Board
-from vidgen.observe.exporter import Exporter
+from vidgen.observe.exporter import Exporter, wanted_port
 from vidgen.observe.metric_table import (
     DATA_BYTES,
     METRICS,
@@ -102,6 +102,15 @@ def test_without_a_port_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> N
         for state in TRIAL_STATES:
             exporter.board.set(SWEEP_TRIALS, 1, state=state)
         assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("given", ["http", "0", "70000", "-1"])
+def test_a_port_that_is_none_is_said(
+    given: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("VIDGEN_METRICS_PORT", given)
+    assert wanted_port() is None
+    assert f"VIDGEN_METRICS_PORT={given} is no port" in caplog.text
 
 
 def test_a_folder_of_somebody_else_is_not_used(

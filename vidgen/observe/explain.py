@@ -158,9 +158,9 @@ def _data(
 def _stragglers(
     share: float, lag: float, step_s: float, spans: Sequence[tuple[Line, int]]
 ) -> list[Finding]:
-    if lag < _LAGS * step_s:
-        return []
     ranks = [int(line["lag_rank"]) for line, _ in spans if "lag_rank" in line]
+    if lag < _LAGS * step_s or not ranks:
+        return []
     worst = max(set(ranks), key=ranks.count)
     often = ranks.count(worst) / len(ranks)
     who = (

@@ -31,9 +31,13 @@ _log = logging.getLogger(__name__)
 
 
 def wanted_port() -> int | None:
-    """The port that the environment asks for."""
+    """The port that the environment asks for; None, and a warning, if it is no port."""
     given = os.environ.get(PORT_ENV, "")
-    return int(given) if given.isdigit() and 0 < int(given) < 65536 else None
+    if given.isdigit() and 0 < int(given) < 65536:
+        return int(given)
+    if given:
+        _log.warning("no metrics are exported: %s=%s is no port", PORT_ENV, given)
+    return None
 
 
 class Exporter:
