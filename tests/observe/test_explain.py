@@ -253,7 +253,11 @@ def test_the_table() -> None:
     shown = text.getvalue()
     for part in ("50/1000", "31m 40s", "0.5000", "40%", "3s ago"):
         assert part in shown
-    assert as_table([]).row_count == 0
+    assert as_table([], 80).row_count == 0
+    narrow = StringIO()
+    Console(file=narrow, width=80).print(as_table([view], 80))
+    assert all(part in narrow.getvalue() for part in ("a ", "running", "31m 40s", "3s ago"))
+    assert "GPU" not in text.getvalue()  # nobody has one
 
 
 def test_labels_of_runs() -> None:
