@@ -21,6 +21,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from vidgen.observe import metric_table as m
 from vidgen.observe.metric_table import Metric
 
 # Whatever Prometheus the reader chooses at the top.
@@ -159,3 +160,11 @@ def quantile(q: float, metric: Metric, select: str, by: str) -> str:
     """Of a histogram."""
     buckets = rate(metric, select, suffix="_bucket")
     return f"histogram_quantile({q:g}, sum by (le, {by}) ({buckets}))"
+
+
+NAMESPACE = choice("namespace", m.NODE_PROCESSES)
+RUN = choice("run", m.STEP, IN_NAMESPACE)
+RANK = choice("rank", m.LAST_STEP_TIME, OF_RUN)
+SWEEP = choice("sweep", m.SWEEP_TRIALS, IN_NAMESPACE)
+# Gives the series of a rank the reading of its GPU.
+MINE = "* on (gpu_uuid) group_left () "
