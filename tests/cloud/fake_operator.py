@@ -110,7 +110,7 @@ class FakeOperator:
 
     def end(self, name: str, **status: Any) -> None:
         """A terminal status, then, after the TTL, no pods."""
-        self._status(name, endTime="2026-11-20T23:10:00Z", **status)
+        self._status(name, **{"endTime": "2026-11-20T23:10:00Z", **status})
         time.sleep(0.1)
         self.clear_pods(name)
 

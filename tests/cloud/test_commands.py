@@ -440,6 +440,27 @@ def test_resume_makes_a_new_rayjob_on_the_same_folder(
     assert cluster.names("rayjobs") == []
 
 
+def test_cost_is_of_all_submissions(
+    cli: Cli, cluster: FakeKubernetes, running: FakeOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour on eight GPUs before the resume and a half on four after it."""
+    running.end(
+        "run-a", jobDeploymentStatus="Complete", jobStatus="STOPPED", endTime="2026-11-21T00:00:16Z"
+    )
+    assert cli("resume", "run-a", "--workers", "4").code == 0
+    running.run("run-a-r2")
+    running.end(
+        "run-a-r2",
+        jobDeploymentStatus="Complete",
+        jobStatus="SUCCEEDED",
+        endTime="2026-11-20T23:30:16Z",
+    )
+    told = json.loads(cli("status", "run-a", "--json").out)
+    assert told["gpu_hours"] == 10
+    assert told["cost"] == pytest.approx(1.25 * 32.77, abs=0.01)
+    assert "10 GPU-hours, about 40.96 USD" in cli("status", "run-a").out
+
+
 def test_resume_of_a_suspended_run_lets_it_go_on(
     cli: Cli, cluster: FakeKubernetes, running: FakeOperator
 ) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -211,6 +216,41 @@ def test_curves_become_tensorboard_events(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 2.5), (2, 1.5)]
+
+
+def test_tensorboard_opens_on_a_free_port_with_the_runs_curves(
+    cluster: FakeKubernetes, s3_bucket: str, tmp_path: Path
+) -> None:
+    """The whole command, as a process, until Ctrl-C."""
+    pytest.importorskip("tensorboard", reason="`dashboard NAME tensorboard` needs tensorboard")
+    url = f"{s3_bucket}/team/runs/run-a"
+    open_store(url).write("metrics.jsonl", b'{"step": 1, "time": 5.0, "loss": 2.5}\n')
+    play(HERE / "running", cluster)
+    job = cluster.get("rayjobs", "run-a")
+    job["metadata"].setdefault("annotations", {})["vidgen.dev/run-url"] = url
+    config = cluster.write_kubeconfig(tmp_path / "kubeconfig")
+    command = "from vidgen.cloud.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "dashboard", "run-a", "tensorboard", "--no-browser"],
+        env={**os.environ, "KUBECONFIG": str(config)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:")
+        tags = f"{address}/data/plugin/scalars/tags"
+        deadline = time.monotonic() + 30
+        found: dict[str, object] = {}
+        while not found and time.monotonic() < deadline:  # it loads event files in its own time
+            with urllib.request.urlopen(tags, timeout=10) as answer:
+                found = json.load(answer)
+            time.sleep(0.2)
+        assert "loss" in str(found["run-a"])
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
 
 
 def test_tunnels_patience_is_long_enough_for_a_new_head() -> None:

@@ -46,7 +46,13 @@ class Cluster:
         self.server: str = api.configuration.host
 
     @classmethod
-    def connect(cls, context: str | None = None, namespace: str | None = None) -> Cluster:
+    def connect(
+        cls,
+        context: str | None = None,
+        namespace: str | None = None,
+        *,
+        attempts: int = _ATTEMPTS,
+    ) -> Cluster:
         """From the kubeconfig, or from inside a pod. Raises ConfigError."""
         settings = client.Configuration()
         file = os.environ.get("KUBECONFIG") or "~/.kube/config"
@@ -84,7 +90,7 @@ class Cluster:
                     "az aks get-credentials).",
                 ) from None
         settings.retries = False  # done here, where it is known what may be repeated
-        return cls(client.ApiClient(settings), namespace or "default")
+        return cls(client.ApiClient(settings), namespace or "default", attempts=attempts)
 
     # -- objects ---------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vidgen.cloud.names import QUEUE_LABEL, RUN_LABEL, SELECTOR, check_selector
@@ -50,7 +51,8 @@ def newest(cluster: Cluster, run: str) -> Obj:
 
 def look(cluster: Cluster, run: str) -> Snapshot:
     """A run as it is now."""
-    return look_at(cluster, newest(cluster, run))
+    *earlier, job = rayjobs_of(cluster, run)
+    return replace(look_at(cluster, job), earlier=earlier)
 
 
 def look_at(cluster: Cluster, rayjob: Obj, pods: list[Obj] | None = None) -> Snapshot:

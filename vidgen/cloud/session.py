@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vidgen.errors import AccessDenied, ClusterError, ConfigError
+from vidgen.errors import AccessDenied, ClusterError, ConfigError, VidgenError
 
 if TYPE_CHECKING:
     from vidgen.cloud.cluster import Cluster
@@ -24,6 +24,25 @@ PLATFORM_ENV = "VIDGEN_PLATFORM"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+def run_argument(command: F) -> F:
+    """NAME of a run, which the shell completes from the cluster."""
+    return click.argument("name", shell_complete=_runs_beginning)(command)
+
+
+def _runs_beginning(ctx: click.Context, _: click.Parameter, typed: str) -> list[str]:
+    from vidgen.cloud.cluster import RAYJOBS, Cluster
+    from vidgen.cloud.names import SELECTOR
+    from vidgen.cloud.state import run_of
+
+    given = ctx.parent.params if ctx.parent else {}
+    try:
+        cluster = Cluster.connect(given.get("context"), given.get("namespace"), attempts=1)
+        names = {run_of(job) for job in cluster.list(RAYJOBS, labels=SELECTOR)}
+    except VidgenError:
+        return []  # no cluster at hand: a Tab must not print errors into the prompt
+    return sorted(name for name in names if name.startswith(typed))
 
 
 def platform_option(command: F) -> F:

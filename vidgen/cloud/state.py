@@ -31,6 +31,7 @@ class Snapshot:
         events: of its RayCluster and its pods that are not ready.
         workload: Kueue's Workload, if there is one.
         pods_known: False when this user may not list pods.
+        earlier: RayJobs of the run's submissions before this one.
     """
 
     rayjob: Obj
@@ -38,6 +39,7 @@ class Snapshot:
     events: list[Obj] = field(default_factory=list)
     workload: Obj | None = None
     pods_known: bool = True
+    earlier: list[Obj] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from vidgen.cloud.progress import Progress
 from vidgen.cloud.state import Snapshot, State, note, seconds_held
+from vidgen.cloud.why import Obj
 
 
 def summary(
@@ -15,7 +16,8 @@ def summary(
     """What `status --json` prints. Keys stay; values may be None."""
     job = snapshot.rayjob
     held = seconds_held(job, now)
-    gpus, price = int(note(job, "gpus", "0")), note(job, "price-per-hour")
+    jobs = [*snapshot.earlier, job]
+    costs = [_cost(each, now) for each in jobs]
     return {
         "run": state.run,
         "rayjob": state.rayjob,
@@ -26,15 +28,16 @@ def summary(
         "recipe": note(job, "recipe") or None,
         "pool": note(job, "pool") or None,
         "workers": int(note(job, "workers", "0")) or None,
-        "gpus": gpus,
+        "gpus": int(note(job, "gpus", "0")),
         "pods_ready": state.ready,
         "pods_wanted": state.wanted,
         "failed_attempts": state.failed_attempts,
         "submission": int(note(job, "attempt", "1")),
         "created": job["metadata"].get("creationTimestamp"),
         "held_s": round(held),
-        "gpu_hours": round(gpus * held / 3600, 2),
-        "cost": round(float(price) * held / 3600, 2) if price else None,
+        # Of all submissions that are still on the cluster.
+        "gpu_hours": round(sum(_gpu_hours(each, now) for each in jobs), 2),
+        "cost": round(sum(filter(None, costs)), 2) if any(c is not None for c in costs) else None,
         "currency": note(job, "currency") or None,
         "run_url": note(job, "run-url") or None,
         "step": progress.step if progress else None,
@@ -54,7 +57,7 @@ def lines(values: dict[str, Any]) -> list[tuple[str, str]]:
         gpus = f", {values['gpus']} GPUs" if values["gpus"] else ""
         found.append(("pool", f"{values['pool']}, {values['workers']} workers{gpus}"))
     found.append(("progress", _progress_line(values)))
-    if values["held_s"]:
+    if values["held_s"] or values["gpu_hours"]:
         cost = f", about {values['cost']:.2f} {values['currency']}" if values["cost"] else ""
         retried = " (this attempt)" if values["failed_attempts"] else ""
         found.append(
@@ -68,6 +71,15 @@ def lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     if values["run_url"]:
         found.append(("run folder", values["run_url"]))
     return found
+
+
+def _gpu_hours(rayjob: Obj, now: datetime) -> float:
+    return int(note(rayjob, "gpus", "0")) * seconds_held(rayjob, now) / 3600
+
+
+def _cost(rayjob: Obj, now: datetime) -> float | None:
+    price = note(rayjob, "price-per-hour")
+    return float(price) * seconds_held(rayjob, now) / 3600 if price else None
 
 
 def duration(seconds: float) -> str:

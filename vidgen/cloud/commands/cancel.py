@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from vidgen.cloud.session import Session
+from vidgen.cloud.session import Session, run_argument
 
 
 @click.command()
-@click.argument("name")
+@run_argument
 @click.option("--now", is_flag=True, help="Take the pods away at once, checkpoint or not.")
 @click.pass_context
 def command(ctx: click.Context, name: str, now: bool) -> int:

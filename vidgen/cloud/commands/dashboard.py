@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 import click
 
-from vidgen.cloud.session import Session, platform_option
+from vidgen.cloud.session import Session, platform_option, run_argument
 from vidgen.errors import ConfigError
 
 _COPY_EVERY_S = 10.0  # new rows to TensorBoard
 
 
 @click.command()
-@click.argument("name")
+@run_argument
 @click.argument("what", type=click.Choice(["ray", "grafana", "tensorboard"]), default="ray")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Local port; 0: a free one.")
 @click.option("--browser/--no-browser", default=True, help="Open it, or only print the address.")

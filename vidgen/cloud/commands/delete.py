@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from vidgen.cloud.session import Session, yes_option
+from vidgen.cloud.session import Session, run_argument, yes_option
 from vidgen.errors import ClusterError
 
 
 @click.command()
-@click.argument("name")
+@run_argument
 @yes_option
 @click.option("--force", is_flag=True, help="Also while it runs; nothing is saved first.")
 @click.pass_context

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vidgen.cloud.session import Session, platform_option
+from vidgen.cloud.session import Session, platform_option, run_argument
 from vidgen.errors import NotFoundInStore
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ WHAT = ("samples", "checkpoint", "report", "logs", "all")
 
 
 @click.command()
-@click.argument("name")
+@run_argument
 @click.argument("what", type=click.Choice(WHAT), default="samples")
 @click.option("--out", metavar="DIR", help="Default: runs/NAME, as if it had been trained here.")
 @platform_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vidgen.cloud.session import Session, platform_option
+from vidgen.cloud.session import Session, platform_option, run_argument
 from vidgen.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@run_argument
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until the run ends.")
 @click.option("--rank", type=click.IntRange(min=0), help="Only the lines of one worker.")
 @click.option("--previous", is_flag=True, help="Of the start before: a crashed pod, a lost head.")

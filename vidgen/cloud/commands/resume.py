@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from vidgen.cloud.session import Session, platform_option
+from vidgen.cloud.session import Session, platform_option, run_argument
 from vidgen.errors import ClusterError
 
 
 @click.command()
-@click.argument("name")
+@run_argument
 @click.option("--pool", metavar="NAME", help="Another pool than before.")
 @click.option("--workers", type=click.IntRange(min=1), help="Another number of workers.")
 @click.option("--wait/--detach", default=False, help="Follow the run until it ends.")

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from vidgen.cloud.session import Session, json_option, platform_option
+from vidgen.cloud.session import Session, json_option, platform_option, run_argument
 
 
 @click.command()
-@click.argument("name")
+@run_argument
 @click.option("-w", "--watch", is_flag=True, help="Follow until the run ends.")
 @json_option
 @platform_option
