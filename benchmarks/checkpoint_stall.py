@@ -86,6 +86,7 @@ def measure(run: str, rounds: int, endpoint_url: str | None) -> dict[str, float]
             recorder=recorder,
             stop_wanted=done,
             report=lambda metrics: None,
+            say=_refuse,
         )
         with recorder, suppress(Interrupted):
             run_loop(job)
@@ -95,6 +96,11 @@ def measure(run: str, rounds: int, endpoint_url: str | None) -> dict[str, float]
     plain = statistics.median(recorder.plain[WARM_UP:])
     saving = statistics.median(recorder.saving[1 + WARM_UP :])
     return {"plain_s": plain, "saving_s": saving, "lost": saving / plain - 1, "bytes": size}
+
+
+def _refuse(text: str) -> None:
+    """A run that could not save has nothing to show."""
+    raise SystemExit(text)
 
 
 def main() -> int:
@@ -110,23 +116,26 @@ def main() -> int:
     }  # fmt: skip
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        found["local disk"] = measure(f"{folder}/run", options.rounds, None)
+
+        def look(name: str, run: str, url: str | None = None) -> None:
+            each = found[name] = measure(run, options.rounds, url)
+            if not options.json:
+                print(
+                    f"{name}: {STEPS} steps {each['plain_s']:.3f} s, with a checkpoint of "
+                    f"{each['bytes'] / 1e6:.0f} MB {each['saving_s']:.3f} s; "
+                    f"lost {100 * each['lost']:.2f} % (limit {100 * LIMIT:g} %)",
+                    flush=True,
+                )
+
+        look("local disk", f"{folder}/run")
         Path(folder, "s3", "bucket").mkdir(parents=True)
         with (
             s3_server(Path(folder, "s3")) as server,
             wire(server, latency_s=options.latency_ms / 1000) as line,
         ):
-            name = f"S3 with {options.latency_ms:g} ms"
-            found[name] = measure("s3://bucket/run", options.rounds, line.url)
+            look(f"S3 with {options.latency_ms:g} ms", "s3://bucket/run", line.url)
     if options.json:
         print(json.dumps(found))
-    else:
-        for name, each in found.items():
-            print(
-                f"{name}: {STEPS} steps {each['plain_s']:.3f} s, with a checkpoint of "
-                f"{each['bytes'] / 1e6:.0f} MB {each['saving_s']:.3f} s; "
-                f"lost {100 * each['lost']:.2f} % (limit {100 * LIMIT:g} %)"
-            )
     return int(max(each["lost"] for each in found.values()) > LIMIT)
 
 

@@ -106,8 +106,11 @@ async def _relay(
             up_writer.write(head + body)
             answer = await up_reader.readuntil(b"\r\n\r\n")
             writer.write(answer)
-            left = 0 if head.startswith(b"HEAD") else _length(answer)
             requests.value += 1
+            if b"\r\ntransfer-encoding: chunked" in answer.lower():
+                await _relay_chunks(up_reader, writer, sent)
+                continue
+            left = 0 if head.startswith(b"HEAD") else _length(answer)
             while left:
                 part = await up_reader.read(min(left, _CHUNK))
                 if not part:
@@ -118,6 +121,20 @@ async def _relay(
                 sent.value += len(part)
     finally:
         up_writer.close()
+
+
+async def _relay_chunks(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: Any
+) -> None:
+    """The body of one answer whose length was not known when it began."""
+    size = -1
+    while size:
+        line = await reader.readuntil(b"\r\n")
+        size = int(line.split(b";")[0], 16)
+        part = await reader.readexactly(size + 2)
+        writer.write(line + part)
+        await writer.drain()
+        sent.value += size
 
 
 def _expects(line: bytes) -> bool:
