@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 # Becomes rank sys.argv[1] of run 'r', is at step sys.argv[2], and ends with its input.
@@ -91,14 +92,13 @@ class Node:
 
     def server(self) -> int | None:
         """Process id of the server."""
-        found = subprocess.run(
-            ["pgrep", "-f", f"vidgen.observe.node_server {self.port}$"],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.split()
-        assert len(found) <= 1
-        return int(found[0]) if found else None
+        mine = ["-m", "vidgen.observe.node_server", str(self.port)]
+        found = [
+            process.pid
+            for process in psutil.process_iter(["cmdline"])
+            if (process.info["cmdline"] or [])[1:] == mine
+        ]
+        return max(found, default=None)  # a starting one is two processes for a moment
 
     def close(self) -> None:
         for process in self.ranks:
