@@ -19,14 +19,15 @@ from vidgen.storage.run_folder import RunFolder
 TIMES = {
     "time", "step_s", "data_wait_s", "forward_backward_s", "optimizer_s", "clips_per_s",
     "frames_per_s", "flops_per_s", "mfu", "validate_s", "sample_s", "checkpoint_s",
-    "forward_s", "ready_batches", "load_s", "read_s", "save_s", "save_bytes", "starts",
+    "lag_s", "lag_rank", "forward_s", "ready_batches", "load_s", "read_s", "save_s", "save_bytes", "starts",
 }  # fmt: skip
 
 
 def curve(url: str) -> list[dict[str, float]]:
     """metrics.jsonl without what depends on the clock."""
     lines = RunFolder(url).metrics()
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+    found = [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+    return [line for line in found if line.keys() > {"step"}]
 
 
 def weights(url: str) -> dict[str, torch.Tensor]:
