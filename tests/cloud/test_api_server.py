@@ -4,6 +4,7 @@ logins that fail."""
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_a_list_whose_place_in_history_is_gone_starts_again(
     cluster.fault = fault
     assert len(connected.list(PODS)) == 5
     assert "limit" not in cluster.requests[-1][2]  # all at once: no place to lose
+
+
+@pytest.mark.parametrize("how", ["answer", "event"])
+def test_a_watch_without_a_place_in_history_is_no_busy_loop(
+    cluster: FakeKubernetes, connected: Cluster, how: str
+) -> None:
+    play(HERE / "running", cluster)
+    gone = status(410, "Expired", "too old resource version")
+    event = json.dumps({"type": "ERROR", "object": gone}) + "\n"
+    cluster.fault = lambda method, path: (410, gone) if how == "answer" else (200, event)
+    began = time.monotonic()
+    connected.wait_for_change(RAYJOBS, "run-a", "7", 2)
+    assert 2 <= time.monotonic() - began < 4
+    assert len(cluster.requests) == 1
 
 
 def test_a_patch_that_met_another_writer_is_repeated(

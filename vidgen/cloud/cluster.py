@@ -152,7 +152,7 @@ class Cluster:
             "resourceVersion": version,
             "timeoutSeconds": str(seconds),
         }
-        began = time.monotonic()
+        began, pause = time.monotonic(), min(1.0, seconds)
         try:
             answer = self._request("GET", self._path(kind), query, timeout=seconds + 5.0)
             try:
@@ -160,15 +160,18 @@ class Cluster:
                     event = json.loads(line)
                     if event.get("type") == "BOOKMARK":
                         continue
-                    if event.get("type") == "ERROR" and event["object"].get("code") != 410:
+                    if event.get("type") == "ERROR":
+                        pause = seconds
                         break
                     return
             finally:
                 answer.close()
+        except Expired:
+            pause = seconds  # an object that has not changed for long cannot be watched from there
         except (ClusterError, urllib3.exceptions.HTTPError, ValueError):
             pass  # the caller reads everything again anyway; a watch only makes that happen sooner
         # A watch that ends at once must not turn its caller into a busy loop.
-        time.sleep(max(0.0, min(1.0, seconds) - (time.monotonic() - began)))
+        time.sleep(max(0.0, pause - (time.monotonic() - began)))
 
     def pod_log(
         self, pod: str, container: str, *, previous: bool = False, tail: int | None = None

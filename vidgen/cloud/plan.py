@@ -17,6 +17,8 @@ from vidgen.config.load import dump, load_run
 from vidgen.config.run import RunConfig
 from vidgen.errors import ConfigError
 
+_LONGEST_ENV = 100_000  # characters; Linux gives a variable 128 KiB, and a pod could not start
+
 
 def plan_train(
     source: str,
@@ -77,6 +79,8 @@ def plan_tune(
             raise ConfigError(f"{source}: a sweep is a mapping of keys")
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the sweep {source}: {error}") from None
+    if len(text) > _LONGEST_ENV:
+        raise ConfigError(f"{source}: a sweep of {len(text)} characters", expected="at most 100000")
     count = workers or max(1, chosen.gpus_per_node)
     layout(count, pool_name, chosen)
     run = name or new_name(Path(source).stem, now)
