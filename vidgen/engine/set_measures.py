@@ -205,9 +205,11 @@ def _with_intervals(
             len(real),
             rounds=rounds_for(real),
         )
+    about = scorer.about
     for name, value in scorer(real, shown).items():
         at = found.get(name)
-        yield name, value, (at.low, at.high) if at else None
+        least, most = about[name].least, about[name].most
+        yield name, value, (max(at.low, least), min(at.high, most)) if at else None
 
 
 def _uint8(video: Tensor) -> Tensor:

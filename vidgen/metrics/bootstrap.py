@@ -1,8 +1,7 @@
 """Intervals of scores and of differences between two runs, by resampling the clips they share.
 
 Two runs are scored on the same held-out clips, so clips are resampled for both at once: what makes
-    a clip
-hard or easy cancels out of the difference, and small differences show at small N.
+a clip hard or easy cancels out of the difference, and small differences show at small N.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor
 from vidgen.errors import EvaluationError
 
 ROUNDS = 2000  # for means, which cost nothing
-SET_ROUNDS = 200  # for statistics of whole sets
+SET_ROUNDS = 100  # for statistics of whole sets
 FEW_ROUNDS = 30  # for those that take long
 LEVEL = 0.95
 

@@ -5,6 +5,7 @@ Legend: N videos of a set, F feature vectors a video (1, or one per frame), D fe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -24,10 +25,12 @@ FEW = 16  # videos; with fewer, a line through distances of subsets means nothin
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a score is: which way is better, and its unit."""
+    """What a score is: which way is better, its unit, and the values that it can have."""
 
     better: Literal["higher", "lower"]
     unit: str = ""
+    least: float = 0.0
+    most: float = math.inf
 
 
 class SetScorer(Protocol):
@@ -56,9 +59,10 @@ class DistributionScorer:
         names = score_names(self.extractor)
         distances = (names.frechet, f"{names.frechet}_unbiased", names.kernel)
         found = {name: About(better="lower") for name in distances}
-        for share in ("precision", "recall", "density", "coverage"):
-            unit = "" if share == "density" else "ratio"
-            found[f"{share}_{self.extractor}"] = About(better="higher", unit=unit)
+        found[names.kernel] = About(better="lower", least=-math.inf)  # unbiased: below 0 at times
+        for share in ("precision", "recall", "coverage"):
+            found[f"{share}_{self.extractor}"] = About(better="higher", unit="ratio", most=1.0)
+        found[f"density_{self.extractor}"] = About(better="higher")
         return found
 
     def __call__(self, real: Tensor, fake: Tensor, *, quick: bool = False) -> dict[str, float]:
@@ -87,7 +91,7 @@ class TemporalScorer:
 
     @property
     def about(self) -> dict[str, About]:
-        return {"temporal_consistency": About(better="higher")}
+        return {"temporal_consistency": About(better="higher", most=1.0)}
 
     def __call__(self, real: Tensor, fake: Tensor, *, quick: bool = False) -> dict[str, float]:
         found = consistency(real.flatten(0, 1), fake.flatten(0, 1))

@@ -81,9 +81,8 @@ def consistency(real: Tensor, fake: Tensor) -> dict[str, float]:
     """How alike the measurements of generated and real clips are distributed.
 
     For each measurement the deciles of both sides are divided, smaller by larger, and averaged: 1
-        when the
-    distributions match, near 0 when one side is frozen or far rougher. `temporal_consistency` is
-    the geometric mean of the four, so that none can make up for another.
+    when the distributions match, near 0 when one side is frozen or far rougher.
+    `temporal_consistency` is the geometric mean of the four, so that none makes up for another.
 
     Args:
         real, fake: (N, 4) and (M, 4) measurements, columns as in MEASURES.
