@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,35 @@ model: {family: flow, conditions: [text], width: 48, depth: 1, heads: 4}
 train: {steps: 100000, batch_size: 4, log_every: 1, validate_every: 0, sample_every: 0,
         checkpoint_every: 50000}
 """
-Cloud = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """`vidgen-cloud` of a laptop that has a kubeconfig and no credentials of any store."""
+
+    kubeconfig: str
+    namespace: str
+    folder: Path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "VIDGEN_"))}
+        command = "from vidgen.cloud.cli import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", command, "-n", self.namespace, *arguments],
+            env={**env, "KUBECONFIG": self.kubeconfig}, cwd=self.folder,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=900)
+        assert process.returncode == code, f"{arguments}: {out}{err}"
+        return subprocess.CompletedProcess(arguments, code, out, err)
 
 
 @pytest.fixture
 def cloud(platform: Any, tmp_path: Path) -> Cloud:
-    """Run `vidgen-cloud ARGS` as a laptop that has a kubeconfig and no credentials of any store."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "VIDGEN_"))}
-    env["KUBECONFIG"] = platform.kubeconfig
-
-    def call(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        command = "from vidgen.cloud.cli import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", command, "-n", platform.namespace, *arguments],
-            env=env, cwd=tmp_path, capture_output=True, text=True, timeout=900,
-        )  # fmt: skip
-        assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
-        return done
-
-    return call
+    return Cloud(platform.kubeconfig, platform.namespace, tmp_path)
 
 
 def wait_for_step(cloud: Cloud, name: str, step: int) -> dict[str, Any]:
@@ -76,7 +86,11 @@ def test_submit_follow_cancel_fetch_resume_delete(
     assert "run folder" in cloud("logs", "life").stdout
     assert "cpu" in cloud("pools").stdout
 
+    followers = cloud.start("status", "life", "--watch"), cloud.start("logs", "life", "-f")
     assert "GPUs are free" in cloud("cancel", "life").stderr
+    for follower, words in zip(followers, ("cancelled", "run folder"), strict=True):
+        out, err = follower.communicate(timeout=120)
+        assert (follower.returncode, words in out) == (130, True), out + err
     assert json.loads(cloud("status", "life", "--json").stdout)["phase"] == "cancelled"
     cloud("fetch", "life", "checkpoint", "--out", "got")
     (saved,) = (tmp_path / "got" / "checkpoints").iterdir()
