@@ -47,6 +47,9 @@ def test_commands_flags_and_runs(cluster: FakeKubernetes, tmp_path: Path) -> Non
     assert "--working-dir" in completed(kubeconfig, "submit", "--w")
     assert completed(kubeconfig, "status", "r") == ["run-a"]
     assert completed(kubeconfig, "-n", "team", "fetch", "run-a", "ch") == ["checkpoint"]
+    assert completed(kubeconfig, "-n", "team", "status", "") == ["run-a"]
+    assert completed(kubeconfig, "-n", "elsewhere", "status", "") == []
+    assert completed(kubeconfig, "status", "-n", "elsewhere", "") == []
 
 
 def test_without_a_cluster_nothing_is_offered_and_nothing_said(tmp_path: Path) -> None:

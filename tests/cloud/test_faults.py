@@ -105,6 +105,18 @@ def test_missing_namespace(cli: Cli, cluster: FakeKubernetes) -> None:
     assert "--namespace" in result.err
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_namespace_and_context_are_taken_before_and_after_the_command(
+    cli: Cli, cluster: FakeKubernetes, before: bool
+) -> None:
+    where = ["-n", "elsewhere", "--context", "fake"]
+    cli(*([*where, "list"] if before else ["list", *where]))
+    assert set(cluster.did("GET")) == {
+        "/apis/ray.io/v1/namespaces/elsewhere/rayjobs",
+        "/api/v1/namespaces/elsewhere/pods",
+    }
+
+
 def test_unknown_context_is_bad_usage(cli: Cli) -> None:
     result = cli("--context", "fak", "list")
     assert result.code == 2

@@ -46,6 +46,7 @@ class _Commands(click.Group):
         command: click.Command = module.command
         command.name = name
         accept_debug(command)
+        _accept_where(command)
         return command
 
     def resolve_command(
@@ -59,6 +60,30 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _where() -> list[click.Option]:
+    """--context and --namespace: before the command's name, and after it, as with kubectl."""
+    return [
+        click.Option(
+            ["--context"], metavar="NAME", expose_value=False, callback=_note,
+            help="Context of the kubeconfig; default: the current one.",
+        ),
+        click.Option(
+            ["-n", "--namespace"], metavar="NAME", expose_value=False, callback=_note,
+            help="Namespace; default: the context's.",
+        ),
+    ]  # fmt: skip
+
+
+def _note(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.obj = {**(ctx.obj or {}), param.name: value}
+
+
+def _accept_where(command: click.Command) -> None:
+    if not any(param.name == "namespace" for param in command.params):
+        command.params += _where()
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -76,17 +101,14 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     "(zsh_source, fish_source).",
 )
 @click.option(
-    "--context", metavar="NAME", help="Context of the kubeconfig; default: the current one."
-)
-@click.option("-n", "--namespace", metavar="NAME", help="Namespace; default: the context's.")
-@click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
     help="Show the version.",
 )  # fmt: skip
-@click.pass_context
-def group(ctx: click.Context, context: str | None, namespace: str | None) -> None:
+def group() -> None:
     """Train on a cluster from this laptop: submit, follow, stop, resume, fetch."""
-    ctx.obj = {"context": context, "namespace": namespace}
+
+
+_accept_where(group)
 
 
 def main() -> NoReturn:

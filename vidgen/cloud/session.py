@@ -36,7 +36,7 @@ def _runs_beginning(ctx: click.Context, _: click.Parameter, typed: str) -> list[
     from vidgen.cloud.names import SELECTOR
     from vidgen.cloud.state import run_of
 
-    given = ctx.parent.params if ctx.parent else {}
+    given = {**((ctx.parent.obj if ctx.parent else None) or {}), **(ctx.obj or {})}
     try:
         cluster = Cluster.connect(given.get("context"), given.get("namespace"), attempts=1)
         names = {run_of(job) for job in cluster.list(RAYJOBS, labels=SELECTOR)}
