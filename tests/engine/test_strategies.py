@@ -126,6 +126,11 @@ def test_auto_shards_only_when_it_must(
     assert (found.kind, found.why) == (kind, why)
 
 
+def test_sizes_are_for_people() -> None:
+    found = [strategy.gigabytes(size) for size in (40e9, 4.13e9, 1e8, 2.3e7, 4e4)]
+    assert found == ["40 GB", "4.1 GB", "0.1 GB", "23 MB", "0.04 MB"]
+
+
 def test_hsdp_that_has_no_groups_is_refused(make_config: MakeConfig) -> None:
     config = make_config(scale={"strategy": "hsdp"})
     with pytest.raises(ConfigError, match="several groups of ranks: 4 ranks, 4 in a group"):

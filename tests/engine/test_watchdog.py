@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from engine.conftest import MakeConfig
 from engine.test_interrupt import ALONE
 
@@ -59,6 +60,7 @@ def test_a_loop_that_hangs_leaves_its_stacks(tmp_path: Path) -> None:
     assert "a_function_that_hangs" in stacks
 
 
+@pytest.mark.slow  # make chaos lets ranks on Ray hang
 def test_two_ranks_that_hang_both_end(make_config: MakeConfig, tmp_path: Path) -> None:
     """Rank 1 stops in its fourth step; rank 0 waits for its gradients; torchrun sees both fail."""
     config = make_config(

@@ -98,6 +98,7 @@ def device_bytes(ranks: Ranks) -> int:
 
 
 def gigabytes(count: float) -> str:
-    """'4.1 GB', '40 GB'; three digits below."""
-    size = count / 1e9
-    return f"{size:.0f} GB" if size >= 10 else f"{size:.1f} GB" if size >= 0.1 else f"{size:.3f} GB"
+    """'40 GB', '4.1 GB', '23 MB'."""
+    if count < 1e8:
+        return f"{count / 1e6:.2g} MB"
+    return f"{count / 1e9:.0f} GB" if count >= 1e10 else f"{count / 1e9:.1f} GB"
