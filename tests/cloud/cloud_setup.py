@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 PLATFORM = """
 version: 0.1.0
@@ -40,6 +46,16 @@ pools:
     maxNodes: 4
     resources: {requests: {cpu: 500m, memory: 1Gi}, limits: {memory: 2Gi}}
 """
+
+
+def helm_generate() -> Any:
+    """helm/generate.py, which renders the chart with Helm's own engine; skips without it."""
+    pytest.importorskip("helm_python", reason="helm-python-sdk renders the chart")
+    sys.path.insert(0, str(Path(__file__).parents[2] / "helm"))
+    try:
+        return importlib.import_module("generate")
+    finally:
+        sys.path.pop(0)
 
 
 @dataclass(frozen=True, kw_only=True)

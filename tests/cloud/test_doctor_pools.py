@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud_setup import PLATFORM, Cli
+import yaml
+from cloud_setup import PLATFORM, Cli, helm_generate
 from crd_schemas import FOLDER
 from fake_kubernetes import FakeKubernetes, status
 from fake_operator import FakeOperator
@@ -85,6 +86,44 @@ def test_nothing_wrong(cli: Cli, healthy: FakeKubernetes) -> None:
     assert "ok object store from here" in found
     shown = cli("doctor", "--quick").out
     assert "ok    pool a100: 1 of 4 nodes, 8 GPUs" in shown
+
+
+def as_role(rules: list[Obj]) -> Callable[[Obj], bool]:
+    """Kubernetes' RBAC: a rule with resourceNames allows only what asks for one of these names."""
+
+    def allowed(asked: Obj) -> bool:
+        resource = "/".join(filter(None, [asked["resource"], asked.get("subresource")]))
+        return any(
+            asked["verb"] in rule["verbs"]
+            and asked["group"] in rule["apiGroups"]
+            and resource in rule["resources"]
+            and (not rule.get("resourceNames") or asked.get("name") in rule["resourceNames"])
+            for rule in rules
+        )
+
+    return allowed
+
+
+def test_the_charts_own_submitter_has_all_rights(cli: Cli, healthy: FakeKubernetes) -> None:
+    generate = helm_generate()
+    objects = generate.render(generate.preset("kind"))
+    rules = next(
+        o["rules"]
+        for o in objects
+        if (o["kind"], o["metadata"]["name"]) == ("Role", "vidgen-submitter")
+    )
+    platform = next(o["data"]["platform.yaml"] for o in objects if o["kind"] == "ConfigMap")
+    secret = yaml.safe_load(platform)["auth"]["secretName"]
+    set_platform(healthy, "pools:", f"auth: {{mode: token, secretName: {secret}}}\npools:")
+    healthy.allowed = as_role(rules)
+    code, found = findings(cli)
+    assert not [key for key in found if key.startswith("failure")]
+    assert found["ok permissions"]
+
+    healthy.allowed = as_role([rule for rule in rules if "secrets" not in rule["resources"]])
+    code, found = findings(cli)
+    assert code == 1
+    assert f"Secret {secret}" in found["failure dashboard"]["text"]
 
 
 def no_right(cluster: FakeKubernetes) -> None:

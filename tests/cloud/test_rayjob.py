@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from cloud_setup import helm_generate
 from crd_schemas import problems
 
 from vidgen.cloud.names import KUBERAY_NAME, LONGEST, check_name, new_name, rayjob_name
@@ -56,12 +56,7 @@ def containers(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[
 
 def preset_platform(preset: Path) -> Platform:
     """The ConfigMap that the chart writes for a preset, by Helm's own engine."""
-    pytest.importorskip("helm_python", reason="helm-python-sdk renders the chart's presets")
-    sys.path.insert(0, str(preset.parents[2]))
-    try:
-        import generate  # helm/generate.py
-    finally:
-        sys.path.pop(0)
+    generate = helm_generate()
     values = generate.preset(preset.stem)
     if not values["objectStore"].get("embedded"):
         values = generate.merged({"objectStore": {"url": "s3://clips/team"}}, values)

@@ -281,8 +281,8 @@ def _may(cluster: Cluster, verb: str, group: str, resource: str, sub: str, name:
     attributes: dict[str, Any] = {
         "namespace": cluster.namespace, "verb": verb, "group": group, "resource": resource,
         **({"subresource": sub} if sub else {}),
-        # The chart's role lets people read this one, not any.
-        **({"name": CONFIG_MAP} if resource == "configmaps" else {}),
+        # The chart's role lets people read some objects by name, not any of their kind.
+        **({"name": name} if name else {}),
     }  # fmt: skip
     review = {
         "apiVersion": "authorization.k8s.io/v1",
