@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "chaos" in str(item.path):
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Driver:
                 start_new_session=True,
             )
 
-    def until(self, what: Callable[[], bool], seconds: float = 120) -> None:
+    def until(self, what: Callable[[], bool], seconds: float = 200) -> None:
         assert self.process is not None
         deadline = time.monotonic() + seconds
         while not what():
@@ -158,7 +158,7 @@ class Driver:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def finish(self, seconds: float = 150) -> int:
+    def finish(self, seconds: float = 240) -> int:
         """Wait for its end; the exit code."""
         assert self.process is not None
         return self.process.wait(seconds)

@@ -64,23 +64,27 @@ def a_worker() -> int:
 def test_workers_shrink_to_one_and_grow_to_two(
     two_nodes: Pool, driver: MakeDriver, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    steps = {"train": {"steps": 120, "checkpoint_every": SAVE_EVERY}}
-    scale = {"min_workers": 1, "resize_every_s": 4}
-    run = driver(**steps, scale=scale)
+    train_keys = {"steps": 60, "checkpoint_every": SAVE_EVERY}
+    gate = tmp_path / "gate"  # the run does not end before there are two again
+    run = driver(
+        train=train_keys,
+        scale={"min_workers": 1, "resize_every_s": 4},
+        model={"gate_at": 40, "gate": str(gate)},
+    )
     run.start()
     run.until_saved(10)
     two_nodes.remove(two_nodes.nodes[0])
     run.until(lambda: "fp32 on cpu, from step" in run.shown)
-    step = max(run.journal)
-    run.until_step(step + 10)
+    run.until_step(max(run.journal) + 5)  # one worker alone
     two_nodes.add()
     run.until(lambda: run.shown.count("fp32 on 2 x cpu, from step") == 2)
+    gate.touch()
     assert run.finish() == 0, run.shown
     journal = run.journal
-    assert set(journal) == set(range(1, 121))
-    assert len(journal) - 120 <= 2 * (2 * SAVE_EVERY + 1), journal
+    assert set(journal) == set(range(1, 61))
+    assert len(journal) - 60 <= 2 * (2 * SAVE_EVERY + 1), journal
     alone = make_config(
-        **{"train": {**steps["train"], "validate_every": 10, "sample_every": 0}},
+        train={**train_keys, "validate_every": 10, "sample_every": 0},
         run=str(tmp_path / "alone"),
     )
     expected, _ = load_model(train(alone))

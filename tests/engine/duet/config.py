@@ -21,3 +21,6 @@ class Config(FamilyConfig):
     """File that is made by the first to hang; while it is there nobody hangs. Empty: always."""
     journal: str = ""
     """File to which rank 0 appends the number of every step it does."""
+    gate_at: int = -1
+    """Step that waits until the file `gate` is there; -1: none."""
+    gate: str = ""

@@ -80,6 +80,8 @@ class Duet(Objective):
         if self.config.journal and rank == 0:
             with Path(self.config.journal).open("a") as file:
                 file.write(f"{step}\n")
+        while step == self.config.gate_at and not Path(self.config.gate).exists():
+            time.sleep(0.05)
         if step != self.config.hang_at or rank != self.config.hang_rank:
             return
         mark = Path(self.config.hang_once) if self.config.hang_once else None
