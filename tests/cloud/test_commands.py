@@ -368,6 +368,26 @@ def test_cancel_of_a_run_that_waits_needs_no_head(
     assert cli("status", "run-a").out.splitlines()[1] == "state      cancelled"
 
 
+def test_cancel_outlasts_an_api_server_that_is_away(
+    cli: Cli, cluster: FakeKubernetes, running: FakeOperator
+) -> None:
+    """It goes away right after the stop was asked for."""
+    failures: list[str] = []
+
+    def fault(method: str, path: str) -> str | None:
+        if running.asked and "rayjobs" in path and len(failures) < 8:
+            failures.append(path)
+            return "drop"
+        return None
+
+    cluster.fault = fault
+    result = cli("cancel", "run-a")
+    assert (result.code, len(failures)) == (0, 8)
+    assert "waiting for the cluster: cannot reach" in result.err
+    assert "its GPUs are free" in result.err
+    assert sum(method == "POST" for method, *_ in running.asked) == 1
+
+
 def test_cancel_without_the_token_stops_nothing_and_says_how(
     cli: Cli, cluster: FakeKubernetes, running: FakeOperator
 ) -> None:

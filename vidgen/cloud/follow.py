@@ -26,19 +26,19 @@ def states(cluster: Cluster, run: str) -> Iterator[tuple[Snapshot, State]]:
     """
     from vidgen.cloud.cluster import RAYJOBS
     from vidgen.cloud.look import look
-    from vidgen.cloud.refusals import Forbidden, NotFound
+    from vidgen.cloud.refusals import BadCredentials, Forbidden, NotFound
 
     lost_since: float | None = None
     while True:
         try:
             snapshot = look(cluster, run)
             lost_since = None
-        except (NotFound, Forbidden):
+        except (NotFound, Forbidden, BadCredentials):
             raise
         except ClusterError as error:
             now = time.monotonic()
             lost_since = lost_since or now
-            if "credentials" in error.what or now - lost_since > _PATIENCE_S:
+            if now - lost_since > _PATIENCE_S:
                 raise
             click.echo(f"Waiting for the cluster: {error.what}", err=True)
             time.sleep(_AT_LEAST_EVERY_S)

@@ -22,6 +22,10 @@ class Forbidden(ClusterError):
     """The user may not do that."""
 
 
+class BadCredentials(ClusterError):
+    """The server does not know who is asking (401): waiting does not help."""
+
+
 class Expired(ClusterError):
     """A watch's place in history is gone (410): read again and go on."""
 
@@ -37,7 +41,7 @@ def explain(
     details = said.get("details") or {}
     message = str(said.get("message") or "")
     if status == 401:
-        return ClusterError(
+        return BadCredentials(
             f"{server} does not accept your credentials (401)",
             fix="They have expired or are wrong: log in again (aws eks get-token, gcloud auth "
             "login, az login, or your identity provider).",

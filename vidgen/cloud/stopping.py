@@ -41,7 +41,7 @@ def cancel(cluster: Cluster, run: str, *, now: bool, say: Say) -> State:
         else:
             suspend(cluster, snapshot)
             say("Suspended: its pods are leaving.")
-    state = wait_until(cluster, run, lambda s: s.settled and not s.holds_pods, say)
+    state = wait_until(cluster, snapshot, lambda s: s.settled and not s.holds_pods, say)
     say("No pods are left: its GPUs are free.")
     return state
 
@@ -88,28 +88,45 @@ def unsuspend(cluster: Cluster, snapshot: Snapshot) -> None:
     cluster.patch(RAYJOBS, name, patch)
 
 
-def wait_until(cluster: Cluster, run: str, done: Callable[[State], bool], say: Say) -> State:
-    """Look at a run until `done`; says each change. Raises ClusterError when it takes too long."""
-    snapshot = look(cluster, run)
+def wait_until(
+    cluster: Cluster, snapshot: Snapshot, done: Callable[[State], bool], say: Say
+) -> State:
+    """Look at a run, last seen as `snapshot`, until `done`; says each change.
+
+    Raises ClusterError when it takes too long. A cluster out of reach is waited for: whatever was
+    asked of it goes on.
+    """
+    from vidgen.cloud.refusals import BadCredentials, Forbidden, NotFound
+
+    run = interpret(snapshot).run
     deadline = time.monotonic() + longest_stop_s(snapshot)
     said = ""
     while True:
-        state = interpret(snapshot)
-        if done(state):
-            return state
-        held = f", {len(snapshot.pods)} pods left" if state.holds_pods else ""
-        if f"{state.text}{held}" != said:
-            said = f"{state.text}{held}"
+        try:
+            snapshot = look(cluster, run)
+        except (NotFound, Forbidden, BadCredentials):
+            raise
+        except ClusterError as error:
+            if time.monotonic() > deadline:
+                raise
+            now = f"waiting for the cluster: {error.what}"
+        else:
+            state = interpret(snapshot)
+            if done(state):
+                return state
+            held = f", {len(snapshot.pods)} pods left" if state.holds_pods else ""
+            now = f"{state.text}{held}"
+        if now != said:
+            said = now
             say(f"  {said}")
         if time.monotonic() > deadline:
             names = ", ".join(p["metadata"]["name"] for p in snapshot.pods)
             raise ClusterError(
-                f"run '{run}' is still {state.text}; pods: {names or 'none'}",
+                f"run '{run}' is still {interpret(snapshot).text}; pods: {names or 'none'}",
                 fix="`vidgen-cloud cancel --now` takes its pods away; if they stay, ask whoever "
                 "runs the cluster about their node.",
             )
         time.sleep(_POLL_S)
-        snapshot = look(cluster, run)
 
 
 def longest_stop_s(snapshot: Snapshot) -> float:

@@ -56,7 +56,7 @@ def command(
         # A run that failed at its deadline trains on until its pods are gone: never two writers.
         click.echo("Waiting for the last attempt's pods to leave ...", err=True)
         wait_until(
-            cluster, name, lambda s: not s.holds_pods, lambda line: click.echo(line, err=True)
+            cluster, snapshot, lambda s: not s.holds_pods, lambda line: click.echo(line, err=True)
         )
     _, new = create_once(cluster, manifest)
     if suspended:
