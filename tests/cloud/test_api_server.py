@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from cloud_setup import Cli
 from fake_kubernetes import FakeKubernetes, status
-from replay import HERE, play
+from replay import HERE, need_recordings, play
 
 import vidgen.cloud.cluster
 from vidgen.cloud.cluster import PODS, RAYJOBS, Cluster
+from vidgen.cloud.refusals import AlreadyExists, BadCredentials, Forbidden, NotFound, explain
 from vidgen.errors import ClusterError
 
 
@@ -139,6 +140,35 @@ def test_a_refusal_has_the_fix_that_fits(
     assert message in refused.value.what
     assert fix in (refused.value.fix or "")
     assert len(cluster.requests) == 1  # not tried again
+
+
+def recorded_refusals() -> list[tuple[str, int, str]]:
+    """(what was asked, status, body) of all that a real API server refused."""
+    found = []
+    for file in sorted(need_recordings().glob("*/*.jsonl")):
+        if file.name in ("actions.jsonl", "responses.jsonl", "portforward-403.jsonl"):
+            for line in file.read_text().splitlines():
+                answer = json.loads(line)
+                body, code = answer.get("body"), int(answer.get("http") or 0)
+                if isinstance(body, dict) and code >= 400:
+                    found.append((answer.get("what") or answer["action"], code, json.dumps(body)))
+    return found
+
+
+def test_every_recorded_refusal_is_one_line_of_its_kind() -> None:
+    answers = recorded_refusals()
+    assert {code for _, code, _ in answers} == {400, 401, 403, 404, 409, 422}
+    for what, code, body in answers:
+        error = explain(code, body, "GET /apis/ray.io/v1/rayjobs", "team", "https://cluster")
+        kind = {401: BadCredentials, 403: Forbidden}.get(code, ClusterError)
+        if code == 409 and "already exists" in body:
+            kind = AlreadyExists
+        if code == 404 and "namespaces" not in body:
+            kind = NotFound
+        assert type(error) is kind, what
+        assert "\n" not in str(error), what
+        if code in (400, 422):
+            assert json.loads(body)["message"].split()[-1] in error.what
 
 
 def login(command: str, *arguments: str) -> dict[str, Any]:

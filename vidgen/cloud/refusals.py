@@ -39,7 +39,7 @@ def explain(
     """
     said, path = _said(body), request.partition(" ")[2]
     details = said.get("details") or {}
-    message = str(said.get("message") or "")
+    message = " ".join(str(said.get("message") or "").split())
     if status == 401:
         return BadCredentials(
             f"{server} does not accept your credentials (401)",
