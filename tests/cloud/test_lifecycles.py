@@ -54,6 +54,8 @@ def test_watching_ends_with_the_outcome(
 ) -> None:
     play(HERE / name, cluster)
     assert cli("status", "run-a", "--watch").code == code
+    told = cli("status", "run-a", "--watch", "--json")
+    assert (told.code, json.loads(told.out)["run"]) == (code, "run-a")
 
 
 def test_a_ready_head_is_needed_to_believe_running(cluster: FakeKubernetes) -> None:

@@ -30,17 +30,19 @@ def command(
     from vidgen.cloud.summary import lines
 
     session = Session.of(ctx, platform_file)
-    if watch and not as_json:
-        code = follow(session, name)
+    code = None
+    if watch:
+        # JSON is for programs: one object on stdout, the way there on stderr.
+        code = follow(session, name, lambda line: click.echo(line, err=as_json))
     snapshot = look(session.cluster, name)
     state = interpret(snapshot)
     values = _values(session, snapshot, state)
     if as_json:
         click.echo(json.dumps(values, indent=2))
-        return state.exit_code
-    for what, value in lines(values):
-        click.echo(f"{what:<10} {value}")
-    return code if watch else state.exit_code
+    else:
+        for what, value in lines(values):
+            click.echo(f"{what:<10} {value}")
+    return state.exit_code if code is None else code
 
 
 def _values(session: Session, snapshot: Any, state: Any) -> dict[str, Any]:
