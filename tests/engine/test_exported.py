@@ -50,6 +50,8 @@ def test_a_run_without_ray(node: Node, make_config: MakeConfig) -> None:
     assert seen["vidgen_data_read_bytes_total"][""] > 1000
     assert seen["vidgen_dataset_sources"] == {"kept": 24, "rejected": 0, "skipped": 0}
     assert seen["vidgen_restarts_total"] == {"": 0}
+    assert seen["vidgen_model_flops_per_second"][""] > 0
+    assert 0 < seen["vidgen_mfu_ratio"][""] < 1
 
 
 def test_a_loss_that_is_no_number_is_told_after_the_end(
