@@ -15,6 +15,7 @@ from crd_schemas import problems
 from fake_kubernetes import FakeKubernetes, status
 from fake_operator import TOKEN, FakeOperator
 
+import vidgen.cloud.commands.logs
 import vidgen.cloud.follow
 import vidgen.cloud.stopping
 from vidgen.cloud.shipper import Shipper
@@ -253,18 +254,24 @@ def test_logs_follow_what_is_shipped_through_a_new_head_to_the_end(
 
 
 def test_following_logs_ends_with_everything_when_the_run_is_deleted(
-    cli: Cli, running: FakeOperator, store_url: str
+    cli: Cli, running: FakeOperator, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipper = Shipper(open_store(f"{store_url}/runs/run-a"), "20261121T000000Z", every_s=0.05)
     shipper.add(b"one\n")
 
-    def deleted() -> None:
-        time.sleep(0.5)
-        running.cluster.remove("rayjobs", "run-a")
+    def program_ends() -> None:
+        """While its RayJob is gone already."""
         shipper.add(b"last words")
         shipper.close(5)
 
-    threading.Thread(target=deleted, daemon=True).start()
+    monkeypatch.setattr(vidgen.cloud.commands.logs, "wait_for_last_words", program_ends)
+    cluster = running.cluster
+
+    def deleted(method: str, path: str) -> None:
+        if cluster.requests[-1][2].get("watch") == "true":  # so it was seen running
+            cluster.remove("rayjobs", "run-a")
+
+    cluster.fault = deleted
     result = cli("logs", "run-a", "-f")
     assert (result.code, result.out) == (1, "one\nlast words")
     assert "is not on the cluster any more" in result.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,8 @@ from vidgen.errors import ClusterError
 
 if TYPE_CHECKING:
     from vidgen.cloud.ranks import RankFilter
+
+_LAST_WORDS_S = 5.0
 
 
 @click.command()
@@ -87,9 +90,16 @@ def _follow(session: Session, name: str, only: RankFilter | None) -> int:
     except NotFound:
         # Deleted before or meanwhile: no state is left to tell, but all that was shipped is.
         click.echo(f"[{name} is not on the cluster any more]", err=True)
-        code = 1 if said else 0
+        if said:
+            code = 1
+            wait_for_last_words()
     _write(reader.news(None, last=True), only)  # what was shipped after the last look
     return code
+
+
+def wait_for_last_words() -> None:
+    """A deleted run's program is stopped, and what it says then is shipped a moment later."""
+    time.sleep(_LAST_WORDS_S)
 
 
 def _write(text: str, only: RankFilter | None) -> None:
