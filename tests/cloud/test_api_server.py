@@ -60,7 +60,7 @@ def test_a_watch_without_a_place_in_history_is_no_busy_loop(
     cluster.fault = lambda method, path: (410, gone) if how == "answer" else (200, event)
     began = time.monotonic()
     connected.wait_for_change(RAYJOBS, "run-a", "7", 2)
-    assert 2 <= time.monotonic() - began < 4
+    assert time.monotonic() - began >= 2
     assert len(cluster.requests) == 1
 
 

@@ -15,7 +15,7 @@ from replay import HERE, play
 def vidgen_cloud(kubeconfig: Path, **env: str) -> subprocess.CompletedProcess[str]:
     command = "import sys; sys.argv[0] = 'vidgen-cloud'; from vidgen.cloud.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", command], capture_output=True, text=True, timeout=120, check=False,
         env={**os.environ, "KUBECONFIG": str(kubeconfig), **env},
     )  # fmt: skip
 

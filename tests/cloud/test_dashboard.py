@@ -240,7 +240,7 @@ def test_tensorboard_opens_on_a_free_port_with_the_runs_curves(
         address = process.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:")
         tags = f"{address}/data/plugin/scalars/tags"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         found: dict[str, object] = {}
         while not found and time.monotonic() < deadline:  # it loads event files in its own time
             with urllib.request.urlopen(tags, timeout=10) as answer:
@@ -249,7 +249,7 @@ def test_tensorboard_opens_on_a_free_port_with_the_runs_curves(
         assert "loss" in str(found["run-a"])
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=90)
     assert process.returncode == 0, err
 
 
