@@ -48,7 +48,7 @@ def test_an_override_may_fill_a_group_that_the_file_lacks() -> None:
 
 REFUSED = {
     "unknown key": ("nmae: x", "mine.yaml:8: unknown key 'nmae' (did you mean 'name'?)"),
-    "far from every key": ("qqqq: 1", "Keys here: data, description, evaluate"),
+    "far from every key": ("qqqq: 1", "unknown key 'qqqq'. Keys here: data, description, "),
     "unknown family key": (
         "optimizer: {}\nschedule: {kidn: cosine}",
         "mine.yaml:9: unknown key 'schedule.kidn' (did you mean 'kind'?)",

@@ -168,11 +168,13 @@ def test_evaluation_scores_and_their_protocols(tiny_run: Path) -> None:
     found = Evaluation.read(RunFolder(str(tiny_run)))
     kinds = [(score.name, score.subject.kind) for score in found.scores]
     judged = ["colour", "shape", "direction", "speed", "background", "all"]
-    assert kinds == [
+    told = [
         ("validation_loss", "generated"),
         *[(name, k) for name in ("psnr", "ssim") for k in ("generated", "first frame repeated")],
         *[(f"{a}_right", k) for k in ("generated", "ground truth") for a in judged],
     ]
+    assert kinds[: len(told)] == told
+    assert {("temporal_consistency", "generated"), ("fd_st-stats", "generated")} <= set(kinds)
     loss = found.scores[0]
     assert loss.protocol.extractor == "flow objective"
     for score in found.scores:
@@ -208,6 +210,10 @@ def test_evaluation_is_deterministic_and_compares(
     assert code == 1
     assert "validation_loss of two different protocols does not compare: n (2 and 4)" in err
     code, _, err = vidgen("evaluate", tiny_run, "--against", tmp_path / "copy" / "samples")
+    assert code == 1
+    assert "is neither a run nor a prepared data set" in err
+    (copy / "eval.json").unlink()
+    code, _, err = vidgen("evaluate", tiny_run, "--against", copy)
     assert code == 1
     assert "has no eval.json. Make it with: vidgen evaluate" in err
 
@@ -254,7 +260,9 @@ def test_all_of_it_from_a_bucket(
         assert vidgen("generate", source, *asked, "--out", out)[0] == 0
     made = RunFolder(f"{s3_bucket}/made").store.read("video_000.mp4")
     assert made == (tmp_path / "here" / "video_000.mp4").read_bytes()
-    assert vidgen("evaluate", away.url, "--clips", "1")[0] == 0
+    code, out, _ = vidgen("evaluate", away.url, "--clips", "1")
+    assert code == 0
+    assert "scores of sets (st-stats) need at least 2 clips: left out" in " ".join(out.split())
     assert [s.protocol.n for s in Evaluation.read(away).scores][:1] == [1]
     assert vidgen("report", away.url)[:2] == (0, f"{away.url}/report.html\n")
 

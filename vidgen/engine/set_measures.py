@@ -70,6 +70,8 @@ class Distribution:
 
     def scores(self, setting: Setting) -> Iterator[Score]:
         real, made = self.kinds[GENERATED].sides()
+        if len(real) < 2:
+            return
         sides = {GENERATED: made, FIRST_FRAME: self.kinds[FIRST_FRAME].sides()[1]}
         if len(self.training) >= len(real):
             sides[TRAINING] = self.training[: len(real)]
@@ -105,7 +107,9 @@ class Distribution:
 
     def notes(self) -> Iterator[str]:
         videos = len(self.kinds[GENERATED].sides()[0])
-        if videos < RELIABLE_SAMPLES and self.per_video == 1:
+        if videos < 2:
+            yield f"scores of sets ({self.extractor.name}) need at least 2 clips: left out"
+        elif videos < RELIABLE_SAMPLES and self.per_video == 1:
             name = score_names(self.extractor.name).frechet
             yield (
                 f"{name} of {videos} clips is biased upwards, the more the fewer clips: compare it "
