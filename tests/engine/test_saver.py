@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -70,6 +71,17 @@ def test_a_save_keeps_the_state_of_its_step_while_training_goes_on(
         folder = RunFolder(str(tmp_path))
         load_checkpoint(folder, lambda found=found: found, Ranks(), say=said.append, step=step)
         assert found["weight"].tolist() == [expected] * 4
+
+
+def test_training_gets_the_interpreter_soon_while_a_save_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    spoil(monkeypatch, lambda url: seen.append(sys.getswitchinterval()))
+    before = sys.getswitchinterval()
+    saver(tmp_path, []).save({"weight": torch.ones(1)}, 1)
+    assert seen[0] < before / 5
+    assert sys.getswitchinterval() == before
 
 
 def test_metrics_are_safe_before_the_marker(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -16,6 +17,7 @@ from vidgen.engine.state import Tree
 from vidgen.errors import VidgenError
 from vidgen.storage.run_folder import RunFolder
 
+_SWITCH_S = 5e-4  # longest that training waits for the interpreter while a save runs
 _AGAIN_S = 10.0  # after a save that failed, until the next is tried
 
 
@@ -85,6 +87,10 @@ class Saver:
         self._step, self._error, self._try_at = step, None, None
 
         def work() -> None:
+            # Training asks for the interpreter at every operation; by default it would wait 5 ms
+            # each time while this thread computes.
+            switch_s = sys.getswitchinterval()
+            sys.setswitchinterval(_SWITCH_S)
             try:
                 size = save_checkpoint(
                     self._folder,
@@ -98,6 +104,8 @@ class Saver:
                 self.seconds, self.size = time.monotonic() - began, size
             except BaseException as error:  # raised again by `settle`, on the main thread
                 self._error = error
+            finally:
+                sys.setswitchinterval(switch_s)
 
         self._thread = threading.Thread(target=work, name="checkpoint", daemon=True)
         self._thread.start()
