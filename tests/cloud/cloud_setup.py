@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_kubernetes import FakeKubernetes
 
 PLATFORM = """
 version: 0.1.0
@@ -68,3 +69,8 @@ class Result:
 
 
 Cli = Callable[..., Result]
+
+
+def changes(cluster: FakeKubernetes) -> list[tuple[str, str]]:
+    """(method, what) of the requests that change something."""
+    return [(m, p.rsplit("/", 1)[-1]) for m, p, _ in cluster.requests if m != "GET"]

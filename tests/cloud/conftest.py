@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 from cloud_setup import PLATFORM, Cli, Result
 from fake_kubernetes import FakeKubernetes
+from fake_operator import FakeOperator
 
+import vidgen.cloud.follow
+import vidgen.cloud.stopping
 from vidgen.cloud.platform import Platform, parse_platform
+
+CONFIG = """
+name: shapes
+data: {synthetic: {clips: 8}, frames: 8}
+model: {family: flow, conditions: [text]}
+train: {steps: 100, batch_size: 64}
+"""
 
 
 @pytest.fixture
@@ -52,3 +62,43 @@ def cli(
         return Result(code=int(left.value.code or 0), out=out, err=err)
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vidgen.cloud.stopping, "_POLL_S", 0.02)
+    monkeypatch.setattr(vidgen.cloud.follow, "_AT_LEAST_EVERY_S", 1)
+
+
+@pytest.fixture
+def store_url(cluster: FakeKubernetes, s3_bucket: str) -> str:
+    """The platform's object store, on the S3 server."""
+    url = f"{s3_bucket}/team"
+    text = PLATFORM.replace("s3://clips/team", url)
+    cluster.put(
+        "configmaps",
+        {"metadata": {"name": "vidgen-platform"}, "data": {"platform.yaml": text}},
+    )
+    return url
+
+
+@pytest.fixture
+def operator(cluster: FakeKubernetes) -> Iterator[FakeOperator]:
+    made = FakeOperator(cluster)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    file = tmp_path / "shapes.yaml"
+    file.write_text(CONFIG)
+    return str(file)
+
+
+@pytest.fixture
+def running(cli: Cli, operator: FakeOperator, config: str, store_url: str) -> FakeOperator:
+    """run-a, submitted and running."""
+    assert cli("submit", config, "--pool", "a100", "--name", "run-a").code == 0
+    operator.run("run-a")
+    return operator

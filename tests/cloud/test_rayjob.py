@@ -23,21 +23,8 @@ from vidgen.config.run import ScaleConfig
 from vidgen.errors import ConfigError
 
 NOW = datetime(2026, 11, 21, 0, 45, 12, tzinfo=timezone.utc)
-CONFIG = """
-name: shapes
-data: {synthetic: {clips: 8}, frames: 8}
-model: {family: flow, conditions: [text]}
-train: {steps: 100, batch_size: 64}
-"""
 PRESETS = sorted((Path(__file__).parents[2] / "helm/vidgen/presets").glob("*.yaml"))
 STRATEGIES = get_args(ScaleConfig.model_fields["strategy"].annotation)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> str:
-    file = tmp_path / "shapes.yaml"
-    file.write_text(CONFIG)
-    return str(file)
 
 
 def plan(config: str, platform: Platform, *overrides: str, **options: Any) -> Job:
