@@ -246,11 +246,11 @@ def test_the_same_job_has_the_same_hash_and_another_another(
 
 
 def test_a_dollar_in_the_config_is_not_expanded_by_kubernetes(
-    tmp_path: Path, platform: Platform
+    config: str, platform: Platform
 ) -> None:
-    file = tmp_path / "shapes.yaml"
-    file.write_text(CONFIG + "description: costs $5 a $(HOUR)\n")
-    job = plan(str(file), platform)
+    with Path(config).open("a") as file:
+        file.write("description: costs $5 a $(HOUR)\n")
+    job = plan(config, platform)
     manifest = render(job, platform, "team")
     env = next(containers(manifest))[1]["env"]
     value = next(item["value"] for item in env if item["name"] == "VIDGEN_CONFIG")
