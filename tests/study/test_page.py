@@ -113,6 +113,8 @@ def test_closing_the_page_loses_nothing(chromium: Browser, made: Path) -> None:
     chromium.run("document.getElementById('begin').click()")
     chromium.run("document.querySelector('#questions input').click()")
     before = chromium.run("return [state.rater, state.order, answers().answers[0].choices]")
+    # The browser hands what a page stores to its next process a moment later.
+    chromium.run("await new Promise((done) => setTimeout(done, 1000))")
     chromium.open(made / "page" / "index.html")
     assert chromium.run(SCREEN)["trial"] == before[1][0]
     assert chromium.run("return [state.rater, state.order, answers().answers[0].choices]") == before
