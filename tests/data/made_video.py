@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +61,8 @@ def make_video(path: Path, recipe: Recipe) -> Path:
             context.max_b_frames = recipe.b_frames
         if recipe.turn:
             stream.set_display_rotation(recipe.turn)
+        if recipe.codec == "libsvtav1":
+            _open_at_normal_priority(context)
         tick = 0
         for number in range(recipe.frames):
             array = np.roll(base, (number, 2 * number), (0, 1))
@@ -112,6 +115,23 @@ def nearest_frames(frames: list[tuple[Fraction, Any]], seconds: list[Fraction]) 
     """The frames nearest in time, the earlier one at a tie, by looking at all of them."""
     chosen = [min(frames, key=lambda pair: abs(pair[0] - at))[1] for at in seconds]
     return np.stack(chosen)
+
+
+def _open_at_normal_priority(encoder: Any) -> None:
+    """Open SVT-AV1 as somebody else when we are root.
+
+    For root alone it puts itself and the calling thread into real-time scheduling, and never back:
+    whatever the process starts afterwards can then starve the whole machine.
+    """
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        encoder.open()
+    finally:
+        os.seteuid(user)
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER, "the encoder made us a real-time process"
 
 
 def _mux(container: Any, packet: Any, shift: int) -> None:
