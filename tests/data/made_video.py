@@ -107,7 +107,12 @@ def plain_frames(path: Path, *, size: tuple[int, int] | None = None) -> list[tup
                 threads=1,
             ).to_ndarray()
             found.append((frame.pts * stream.time_base, np.rot90(array, turns)))
+        if container.format.name == "avi":  # which stores no times: what comes first is shown first
+            times = sorted(time for time, _ in found)
+            found = [(time, array) for time, (_, array) in zip(times, found, strict=True)]
     found.sort(key=lambda pair: pair[0])
+    if not found:
+        return []
     return [(time - found[0][0], array) for time, array in found]
 
 
