@@ -13,6 +13,7 @@ from vidgen.config.run import EarlyStopConfig, RunConfig
 from vidgen.data.buckets import BucketPlan
 from vidgen.data.dataset import Dataset
 from vidgen.data.loader import batches
+from vidgen.engine.collector import settled_heap
 from vidgen.engine.distributed import Ranks, Vote
 from vidgen.engine.early_stop import Progress
 from vidgen.engine.flops import StepFlops, matmul_rate
@@ -69,7 +70,9 @@ def run_loop(job: Job) -> None:
         StorageError: a checkpoint could not be written.
     """
     if job.progress.ended() is None:
-        _Run(job).steps()
+        run = _Run(job)
+        with settled_heap():
+            run.steps()
 
 
 class _Run:
