@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import torch
 from models.tiny import TINY, tiny_batch, tiny_config
+from pydantic import ValidationError
 
-from vidgen.config.families import FAMILIES
+from vidgen.config.base import ConditionName
+from vidgen.config.families import FAMILIES, config_class, families_reading
 from vidgen.errors import ModelError
 from vidgen.models.base import Objective, build_objective
 from vidgen.types import Batch, Condition
 
 # Other tests add rows of their own to the table.
+CONDITIONS: tuple[ConditionName, ...] = get_args(ConditionName)
 SHIPPED = sorted(name for name, package in FAMILIES.items() if package.startswith("vidgen."))
 
 
@@ -44,6 +48,10 @@ def one_step(
         optimizers[turn].step()
         total = float(losses.total.detach())
     return total
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def adam(objective: Objective, lr: float = 3e-3) -> dict[str, torch.optim.Optimizer]:
@@ -116,23 +124,78 @@ def test_sample_is_deterministic_given_a_generator(family: str) -> None:
     model = objective.model.eval()
 
     def draw(seed: int) -> torch.Tensor:
-        return model.sample(
-            batch.cond, len(batch), guidance=1.5, generator=torch.Generator().manual_seed(seed)
-        )
+        return model.sample(batch.cond, len(batch), guidance=1.5, generator=seeded(seed))
 
     video = draw(1)
     assert video.shape == batch.video.shape
     assert video.min() >= -1
     assert video.max() <= 1
     assert torch.equal(video, draw(1))
-    assert not torch.equal(video, draw(2))
+    assert torch.equal(video, draw(2)) != model.random
 
 
-def test_refuses_a_condition_it_does_not_read(family: str) -> None:
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_takes_each_condition_or_names_the_families_that_do(
+    family: str, condition: ConditionName
+) -> None:
+    takers = families_reading(condition)
+    tiny = dict(TINY[family])
+    names = sorted({*tiny.get("conditions", config_class(family).needs), condition})
+    past = {"past_frames": tiny.get("past_frames", 2)} if "past" in names else {}
+    if family not in takers:
+        with pytest.raises(ValidationError, match=f"take no '{condition}' condition") as refused:
+            tiny_config(family, conditions=names, **past)
+        assert f"families that do: {', '.join(takers)}" in str(refused.value)
+        return
     torch.manual_seed(0)
-    model = build_objective(tiny_config(family, conditions=[])).model
-    with pytest.raises(ModelError, match="takes no 'text' condition"):
-        model.sample(Condition(text=torch.zeros(1, 8, dtype=torch.int64)), 1)
+    config = tiny_config(family, conditions=names, **past)
+    objective, batch = build_objective(config), tiny_batch(config)
+    assert objective.model.conditions == set(names)
+    for _ in range(3):  # zero-initialised layers hide those behind them at first
+        one_step(objective, adam(objective), batch)
+    video = objective.model.eval().sample(batch.cond, len(batch), generator=seeded(0))
+    assert video.isfinite().all()
+
+
+def test_refuses_a_condition_it_was_not_trained_with(family: str) -> None:
+    torch.manual_seed(0)
+    config = tiny_config(family, conditions=sorted(config_class(family).needs))
+    model = build_objective(config).model
+    unread = sorted(set(CONDITIONS) - model.conditions)[0]
+    cond = Condition(**{name: torch.zeros(1) for name in {unread, *model.needs}})
+    with pytest.raises(ModelError, match=f"takes no '{unread}' condition") as refused:
+        model.sample(cond, 1)
+    assert ", ".join(families_reading(unread)) in str(refused.value)
+
+
+def test_says_what_it_cannot_do_without(family: str) -> None:
+    torch.manual_seed(0)
+    needs = config_class(family).needs
+    for name in needs:
+        with pytest.raises(ValidationError, match=f"need the condition '{name}'"):
+            tiny_config(family, conditions=[], past_frames=0)
+        with pytest.raises(ModelError, match=f"needs the condition '{name}'"):
+            build_objective(tiny_config(family)).model.sample(Condition(), 1)
+    if not needs and not TINY[family].get("codec"):
+        config = tiny_config(family, conditions=[])
+        video = build_objective(config).model.eval().sample(Condition(), 2, generator=seeded(0))
+        assert len(video) == 2
+
+
+def test_batch_is_what_two_accumulated_halves_are(family: str) -> None:
+    """Gradients of a batch of two, and the mean of those of two batches of one."""
+    objective, batch = build(family)
+    for turn, network in objective.turns().items():
+        gradients = []
+        for parts in ([batch[:2]], [batch[:1], batch[1:2]]):
+            network.zero_grad()
+            for part in parts:
+                (objective.loss(turn, part, 3).total / len(parts)).backward()
+            gradients.append([w.grad.clone() for w in network.parameters() if w.grad is not None])
+        whole, halves = gradients
+        scale = max(float(each.abs().max()) for each in whole)
+        for one, two in zip(whole, halves, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5 * scale + 1e-8)
 
 
 def test_trains_under_bf16_autocast(family: str) -> None:

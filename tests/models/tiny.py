@@ -9,6 +9,7 @@ import torch
 from vidgen.config.run import RunConfig
 from vidgen.types import Batch, Condition, encode_text
 
+# fmt: off
 TINY: dict[str, dict[str, Any]] = {
     "flow": {
         "patch": [2, 4, 4],
@@ -17,7 +18,12 @@ TINY: dict[str, dict[str, Any]] = {
         "heads": 2,
         "conditions": ["label", "text", "image"],
     },
+    "recurrent": {"past_frames": 3, "patch": 2, "width": 12, "depth": 2, "truth_until": 4},
+    "convolutional": {
+        "past_frames": 3, "levels": 1, "width": 8, "translator_width": 24, "depth": 2,
+    },
 }
+# fmt: on
 
 
 def tiny_config(family: str, **model: Any) -> RunConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ConditionName = Literal["label", "text", "image", "sketch", "past"]
 
@@ -29,6 +29,16 @@ class FamilyConfig(Strict):
 
     any_size: ClassVar[bool] = False
     """Whether the network also trains on clips smaller than those it is built for."""
+    reads: ClassVar[frozenset[ConditionName]] = frozenset()
+    """Conditions that models of the family can be built with; RunConfig checks."""
+    needs: ClassVar[frozenset[ConditionName]] = frozenset()
+    """Conditions without which they make nothing."""
+
+    @model_validator(mode="after")
+    def _past_has_frames(self) -> FamilyConfig:
+        if ("past" in self.conditions) != (self.past_frames > 0):
+            raise ValueError("condition 'past' and past_frames > 0 go together")
+        return self
 
     def check_video(self, *, frames: int, height: int, width: int) -> None:
         """Raise ValueError if clips of this size cannot go through the model."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from vidgen.config.base import FamilyConfig, Strict
-from vidgen.config.families import config_class
+from vidgen.config.families import check_conditions, config_class
 from vidgen.config.observe import ObserveConfig
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -271,6 +271,7 @@ class RunConfig(Strict):
                 f"train.batch_size {self.train.batch_size} must be divisible by "
                 f"workers x accumulate = {ranks} x {self.train.accumulate}"
             )
+        check_conditions(self.model)
         self.model.check_video(
             frames=self.data.frames, height=self.data.height, width=self.data.width
         )

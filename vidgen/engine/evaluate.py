@@ -17,7 +17,13 @@ from vidgen.engine.evaluation import Evaluation, ScoredClip
 from vidgen.engine.generate import enlarge
 from vidgen.engine.held_out import HeldOut
 from vidgen.engine.load import load_model
-from vidgen.engine.measures import CaptionAgreement, Continuation, Measure, Setting
+from vidgen.engine.measures import (
+    CaptionAgreement,
+    Continuation,
+    Measure,
+    Prediction,
+    Setting,
+)
 from vidgen.engine.samples import to_frames
 from vidgen.engine.set_measures import Distribution, Temporal
 from vidgen.engine.values import write_values
@@ -101,7 +107,9 @@ def evaluate(
     setting = Setting(protocol=chosen.protocol(model.conditions), subject=subject)
     agreement = CaptionAgreement()
     measures: list[Measure] = []
-    if "image" in model.conditions:
+    if "past" in model.conditions:
+        measures.append(Prediction())
+    elif "image" in model.conditions:
         measures.append(Continuation())
     if "text" in model.conditions:
         measures.append(agreement)
@@ -136,6 +144,12 @@ def evaluate(
     write_values(folder, trained, values)
     evaluation.write(folder)
     return evaluation
+
+
+def cases(steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[int | None, int]]:
+    """Every step with every seed; the newest step with the first seed comes last."""
+    in_turn = sorted(set(steps)) or [None]
+    return [(s, seed) for s in in_turn for seed in reversed(list(dict.fromkeys(seeds)) or [0])]
 
 
 def build_extractors(
@@ -200,9 +214,8 @@ def _sample(
     """Videos for a batch's conditions, (B, C, T, H, W) on the CPU. Raises EvaluationError."""
     assert subject.guidance is not None
     device = next(model.parameters()).device
-    cond = held_out.batch.cond.to(device)
-    rows = len(held_out.batch)
-    videos = model.sample(cond, rows, guidance=subject.guidance, generator=generator).cpu()
+    batch = held_out.batch.to(device)
+    videos = model.beside(batch, guidance=subject.guidance, generator=generator).cpu()
     if not videos.isfinite().all():
         raise EvaluationError(
             f"the model of {subject.run} at step {subject.step} generates NaN or infinite pixels",

@@ -17,6 +17,7 @@ from vidgen.data.ensure import ensure_dataset
 from vidgen.data.video import Frames, encode_mp4
 from vidgen.engine.contact_sheet import contact_sheet
 from vidgen.engine.load import load_model
+from vidgen.engine.measures import LAST_FRAME, last_frame_repeated
 from vidgen.engine.prompts import Prompt
 from vidgen.engine.samples import sample_videos, to_frames
 from vidgen.engine.weights import weights_step
@@ -77,7 +78,7 @@ def generate(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trained = weights_step(folder, step)
     model, _ = load_model(run, step, storage=storage, device=device)
-    each = n if n is not None else (4 if prompt.rows == 1 else 1)
+    each = n if n is not None else (4 if prompt.rows == 1 and model.random else 1)
     sampling = config.sampling
     if guidance is not None:
         sampling = sampling.model_copy(update={"guidance": guidance})
@@ -97,6 +98,9 @@ def generate(
     for file, video in zip(files, frames, strict=True):
         store.write(file, encode_mp4(enlarge(video), fps))
     titles = [caption or _title(prompt) for caption in captions]
+    if cond.past is not None:  # beside it, what a prediction has to be better than
+        still = last_frame_repeated(cond.past[:1], config.data.frames)
+        frames, titles = [*frames, to_frames(still)[0].numpy()], [*titles, LAST_FRAME]
     store.write(SHEET, contact_sheet(frames, titles))
     record = {
         "run": folder.url,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
@@ -21,6 +21,7 @@ from vidgen.metrics.score import Protocol, Score, Subject
 GENERATED = "generated"
 GROUND_TRUTH = "ground truth"
 FIRST_FRAME = "first frame repeated"
+LAST_FRAME = "last frame repeated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,25 +76,41 @@ class Measure(Interface):
         """Remarks for people."""
 
 
-class Continuation:
-    """PSNR and SSIM against the real clip, for a model that is given its first frame.
+def last_frame_repeated(past: Tensor, frames: int) -> Tensor:
+    """(B, C, P, H, W) to (B, C, frames, H, W): what a prediction has to be better than."""
+    return past[:, :, -1:].expand(-1, -1, frames, -1, -1)
 
-    The given frame does not count. The baseline is a video in which that frame stands still.
+
+class VideoMSE(VideoMetric):
+    """Mean squared error of a video's pixels, which go from 0 to 1."""
+
+    name = "mse"
+    higher_is_better = False
+
+    def per_video(self, video: Tensor, truth: Tensor) -> Tensor:
+        return ((video - truth) / 2).square().flatten(1).mean(1)
+
+
+class Likeness:
+    """Videos against the real clips they should equal, pixel by pixel, beside a baseline.
+
+    Args:
+        baseline: what kind of video that is; None: there is none.
+        metrics: what tells the difference.
     """
 
-    def __init__(self) -> None:
-        self.metrics: list[tuple[str, VideoMetric]] = [
-            (kind, metric())
-            for metric in (VideoPSNR, VideoSSIM)
-            for kind in (GENERATED, FIRST_FRAME)
-        ]
+    def __init__(self, baseline: str | None, metrics: Sequence[type[VideoMetric]]) -> None:
+        kinds = (GENERATED,) if baseline is None else (GENERATED, baseline)
+        self.metrics = [(kind, metric()) for metric in metrics for kind in kinds]
 
     def update(self, held_out: EvalBatch, generated: Tensor) -> None:
         truth = held_out.batch.video
-        still = truth[:, :, :1].expand_as(truth)
         for kind, metric in self.metrics:
-            shown = generated if kind == GENERATED else still
-            metric.update(shown[:, :, 1:], truth[:, :, 1:])
+            metric.update(generated if kind == GENERATED else self.baseline(held_out), truth)
+
+    def baseline(self, held_out: EvalBatch) -> Tensor:
+        """Videos that need no model, (B, C, T, H, W)."""
+        raise NotImplementedError
 
     def scores(self, setting: Setting) -> Iterator[Score]:
         for kind, metric in self.metrics:
@@ -102,6 +119,7 @@ class Continuation:
                 metric.compute().item(),
                 n=len(metric.all_values()),
                 kind=kind,
+                better="higher" if metric.higher_is_better else "lower",
                 unit=metric.unit,
                 interval=mean_interval(metric.all_values().tolist()),
             )
@@ -111,6 +129,52 @@ class Continuation:
 
     def notes(self) -> Iterator[str]:
         yield from ()
+
+
+class Continuation(Likeness):
+    """For a model that is given the first frame, which does not count; the baseline lets it stand
+    still."""
+
+    def __init__(self) -> None:
+        super().__init__(FIRST_FRAME, (VideoPSNR, VideoSSIM))
+
+    def update(self, held_out: EvalBatch, generated: Tensor) -> None:
+        truth = held_out.batch.video
+        still = truth[:, :, :1].expand_as(truth)
+        for kind, metric in self.metrics:
+            shown = generated if kind == GENERATED else still
+            metric.update(shown[:, :, 1:], truth[:, :, 1:])
+
+
+class Prediction(Likeness):
+    """For a model that is given past frames; the baseline repeats the last of them."""
+
+    def __init__(self) -> None:
+        super().__init__(LAST_FRAME, (VideoMSE, VideoPSNR, VideoSSIM))
+
+    def baseline(self, held_out: EvalBatch) -> Tensor:
+        assert held_out.batch.cond.past is not None
+        return last_frame_repeated(held_out.batch.cond.past, held_out.batch.video.shape[2])
+
+    def scores(self, setting: Setting) -> Iterator[Score]:
+        yield from super().scores(setting)
+        made, still = (m.all_values() for _, m in self.metrics if m.name == "mse")
+        share = made.mean() / still.mean()
+        if still.mean() > 0:
+            # The spread of a ratio of means, from how far each clip lies from it (delta method).
+            spread = (made - share * still).std() / still.mean() / len(made) ** 0.5
+            half = 1.959964 * float(spread)
+            yield setting.score(
+                "mse_of_baseline",
+                float(share),
+                n=len(made),
+                extractor=f"over {LAST_FRAME}",
+                better="lower",
+                unit="ratio",
+                interval=(max(0.0, float(share) - half), float(share) + half)
+                if len(made) > 1
+                else None,
+            )
 
 
 class CaptionAgreement:

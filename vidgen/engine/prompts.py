@@ -71,6 +71,11 @@ class Prompt:
                     f"the model of run '{config.name}' does not read {OPTIONS[name]}",
                     expected=f"{known}, the conditions it was trained with",
                 )
+        for name in sorted(config.model.needs - set(self.given())):
+            raise ConfigError(
+                f"the model of run '{config.name}' goes on from a video: give it one",
+                expected=f"{OPTIONS[name]}, of {config.model.past_frames} frames or more",
+            )
         data = config.data
         size = (data.height, data.width)
         image = sketch = past = None

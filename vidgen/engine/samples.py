@@ -72,15 +72,19 @@ def _generate(state: State, dataset: Dataset, config: RunConfig, ranks: Ranks) -
     held_out = next(mine, None)
     if held_out is None:
         return []
-    cond = held_out.batch.cond
+    cond, batch, size = held_out.batch.cond, held_out.batch, config.sampling.batch_size
+    generator = Generator().manual_seed(config.seed + (ranks.rank << 32))
     state.objective.eval()
     with state.precision.autocast():
-        videos = sample_videos(
-            model,
-            cond.to(ranks.device),
-            len(held_out.rows),
-            sampling=config.sampling,
-            generator=Generator().manual_seed(config.seed + (ranks.rank << 32)),
+        videos = torch.cat(
+            [
+                model.beside(
+                    batch[start : start + size].to(ranks.device),
+                    guidance=config.sampling.guidance,
+                    generator=generator,
+                ).cpu()
+                for start in range(0, len(batch), size)
+            ]
         )
     state.objective.train()
     return [

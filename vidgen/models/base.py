@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import ClassVar
 
+import torch
 from torch import Generator, Tensor, nn
 
-from vidgen.config.families import FAMILIES
+from vidgen.config.families import FAMILIES, families_reading
 from vidgen.config.run import RunConfig
 from vidgen.errors import ModelError
 from vidgen.types import Batch, Condition, Losses
@@ -37,6 +38,10 @@ class VideoModel(nn.Module, ABC):
 
     # Names of the Condition fields this model reads; the config may narrow it per instance.
     conditions: frozenset[str]
+    # Those of them without which it makes nothing.
+    needs: ClassVar[frozenset[str]] = frozenset()
+    # Whether chance has a part in `sample`; a predictor has one answer.
+    random: ClassVar[bool] = True
     # (C, T, H, W) of one generated video.
     video_shape: tuple[int, int, int, int]
 
@@ -55,16 +60,34 @@ class VideoModel(nn.Module, ABC):
         Raises ModelError for a condition the model was not trained with.
         """
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+    def beside(
+        self, batch: Batch, *, guidance: float = 1.0, generator: Generator | None = None
+    ) -> Tensor:
+        """The videos to lay beside real ones, (B, C, T, H, W): made from the same conditions.
+
+        Models that make videos out of videos override it.
+        """
+        return self.sample(batch.cond, len(batch), guidance=guidance, generator=generator)
+
     def check(self, cond: Condition) -> None:
-        """Raise ModelError if `cond` gives a field this model does not read."""
-        for name, _ in cond.items():
-            if name not in self.conditions:
-                known = ", ".join(sorted(self.conditions)) or "none"
-                raise ModelError(
-                    f"this model takes no '{name}' condition",
-                    expected=f"one of: {known}",
-                    fix=f"Train with model.conditions including '{name}', or leave it out.",
-                )
+        """Raise ModelError for a field that this model does not read, or needs and lacks."""
+        given = {name for name, _ in cond.items()}
+        for name in sorted(given - self.conditions):
+            known = ", ".join(sorted(self.conditions)) or "none"
+            able = ", ".join(families_reading(name))
+            raise ModelError(
+                f"this model takes no '{name}' condition",
+                expected=f"one of: {known}",
+                fix=f"Train with model.conditions including '{name}' (families that take it: "
+                f"{able}), or leave it out.",
+            )
+        for name in sorted(self.needs - given):
+            raise ModelError(f"this model needs the condition '{name}', which is not given")
 
 
 class Objective(nn.Module, ABC):

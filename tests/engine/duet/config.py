@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from vidgen.config.base import FamilyConfig
 
 
 class Config(FamilyConfig):
+    reads: ClassVar = frozenset({"label", "text", "image", "sketch", "past"})
     family: Literal["duet"] = "duet"
     width: int = 16
     explode_at: int = -1

@@ -16,6 +16,7 @@ class Config(FamilyConfig):
     """A transformer that turns noise into video along a straight path (flow matching)."""
 
     any_size: ClassVar[bool] = True
+    reads: ClassVar = frozenset({"label", "text", "image", "sketch", "past"})
     family: Literal["flow"] = "flow"
     patch: tuple[PositiveInt, PositiveInt, PositiveInt] = (4, 8, 8)
     """Frames, rows and columns that one token stands for."""
@@ -56,8 +57,6 @@ class Config(FamilyConfig):
                 f"width {self.width} over heads {self.heads} must be even and at least 6: "
                 "channels turn in pairs, at least one for each of time, height and width"
             )
-        if ("past" in self.conditions) != (self.past_frames > 0):
-            raise ValueError("condition 'past' and past_frames > 0 go together")
         return self
 
     def check_video(self, *, frames: int, height: int, width: int) -> None:

@@ -1,0 +1,1 @@
+"""Recurrent next-frame prediction: ConvLSTM and ConvGRU."""
