@@ -30,6 +30,7 @@ TIERS = {
     "vidgen.cloud": 3,
     "vidgen.cli": 4,
     "vidgen.data_cli": 4,
+    "vidgen.measure_cli": 4,
     "vidgen.study_cli": 4,
     "vidgen.observe_cli": 4,
     "vidgen.cloud.cli": 4,

@@ -11,6 +11,7 @@ import click
 from vidgen import __version__
 from vidgen.console import run
 from vidgen.data_cli import data, endpoint_option, json_option
+from vidgen.measure_cli import bench, evaluate, report
 from vidgen.observe_cli import explain, top
 from vidgen.study_cli import study
 
@@ -29,6 +30,9 @@ def cli() -> None:
 
 
 cli.add_command(data)
+cli.add_command(evaluate)
+cli.add_command(bench)
+cli.add_command(report)
 cli.add_command(study)
 cli.add_command(top)
 cli.add_command(explain)
@@ -152,6 +156,9 @@ picture_option = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--image", type=picture_option, metavar="PNG", help="First frame.")
 @click.option("--sketch", type=picture_option, metavar="PNG", help="Edges, bright on dark.")
 @click.option("--past", type=picture_option, metavar="MP4", help="Video to go on from.")
+@click.option(
+    "--vbench", type=picture_option, metavar="PROMPTS", help="Videos of these prompts, for VBench."
+)
 @click.option("--out", metavar="DIR", help="Folder or s3://; default: generated/<run>-<time>.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
 @click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
@@ -168,6 +175,7 @@ def generate(
     image: Path | None,
     sketch: Path | None,
     past: Path | None,
+    vbench: Path | None,
     out: str | None,
     seed: int,
     guidance: float | None,
@@ -177,13 +185,34 @@ def generate(
 ) -> None:
     """Generate videos as MP4 files and a contact sheet.
 
-    A condition that is not given is left to the model.
+    A condition that is not given is left to the model. --vbench PROMPTS, a text file with a prompt
+    a line or VBench_full_info.json, instead lays videos out as the benchmark VBench reads them.
     """
     from vidgen.config.run import StorageConfig
     from vidgen.engine.generate import RECORD, SHEET
     from vidgen.engine.generate import generate as start
     from vidgen.engine.prompts import OPTIONS, Prompt
 
+    if vbench is not None:
+        from vidgen.data.show import bar
+        from vidgen.engine.vbench import export_vbench
+
+        if captions or label or image or sketch or past:
+            raise click.UsageError("--vbench brings its own prompts: give no other condition.")
+        with bar("generating") as update:
+            url = export_vbench(
+                run,
+                vbench,
+                out or "vbench",
+                n=n,
+                seed=seed,
+                guidance=guidance,
+                step=step,
+                storage=StorageConfig(endpoint_url=endpoint_url),
+                tell=lambda what, done, total: update(done, total, what),
+            )
+        click.echo(json.dumps({"videos": url}, indent=2) if as_json else url)
+        return
     prompt = Prompt(captions=captions, label=label, image=image, sketch=sketch, past=past)
     made = start(
         run,
@@ -203,141 +232,6 @@ def generate(
         click.echo(f"note: without {options} the model shows whatever it has learned", err=True)
     for name in (*made.files, SHEET, RECORD):
         click.echo(f"{made.url}/{name}")
-
-
-@cli.command()
-@click.argument("run", metavar="RUN")
-@click.option(
-    "--against", metavar="RUN|DATASET", help="An evaluated run to compare with, or other clips."
-)
-@click.option("--extractor", "extractors", metavar="NAME", multiple=True, help="May be repeated.")
-@click.option("--weights", metavar="NAME=PATH", multiple=True, help="An extractor's weights file.")
-@click.option("--download", is_flag=True, help="Fetch an extractor's published weights.")
-@click.option("--clips", type=click.IntRange(min=1), help="Held-out clips, at most.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
-@click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
-@click.option(
-    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
-)
-@endpoint_option
-@json_option
-def evaluate(
-    run: str,
-    against: str | None,
-    extractors: tuple[str, ...],
-    weights: tuple[str, ...],
-    download: bool,
-    clips: int | None,
-    seed: int,
-    guidance: float | None,
-    step: int | None,
-    endpoint_url: str | None,
-    as_json: bool,
-) -> None:
-    """Score a run on held-out clips; scores carry their protocol.
-
-    --against RUN compares with another run that was evaluated in the same way, clip by clip;
-    --against DATASET takes the held-out clips from another prepared data set.
-    """
-    from rich.console import Console
-
-    from vidgen.config.run import StorageConfig
-    from vidgen.data.show import bar
-    from vidgen.engine.compare import open_against
-    from vidgen.engine.evaluate import evaluate as start
-    from vidgen.engine.score_table import print_comparison, print_evaluation
-
-    storage = StorageConfig(endpoint_url=endpoint_url)
-    other = open_against(against, storage) if against else None
-    with bar("evaluating") as update:
-        found = start(
-            run,
-            clips=clips,
-            seed=seed,
-            guidance=guidance,
-            step=step,
-            storage=storage,
-            data=other.dataset if other else None,
-            extractors=extractors,
-            weights=dict(_assignment("--weights", each) for each in weights),
-            download=download,
-            tell=lambda what, done, total: update(done, total, what),
-        )
-    compared = other.compare(found, run) if other else []
-    if as_json:
-        shown = found.to_json()
-        if compared:
-            shown["against"] = [each.to_json() for each in compared]
-        click.echo(json.dumps(shown, indent=2))
-        return
-    print_evaluation(found, Console())
-    if compared:
-        print_comparison(compared, Console())
-    click.echo(f"next: vidgen report {run}")
-
-
-@cli.command()
-@click.argument("run", metavar="RUN")
-@click.option("--batch", type=click.IntRange(min=1), multiple=True, help="May be repeated.")
-@click.option("--steps", type=click.IntRange(min=1), multiple=True, help="Of sampling; repeats.")
-@click.option("--calls", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
-@click.option(
-    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
-)
-@endpoint_option
-@json_option
-def bench(
-    run: str,
-    batch: tuple[int, ...],
-    steps: tuple[int, ...],
-    calls: int,
-    guidance: float | None,
-    step: int | None,
-    endpoint_url: str | None,
-    as_json: bool,
-) -> None:
-    """Time a run's model: latency, frames per second, memory, and whether it is real time."""
-    from rich.console import Console
-
-    from vidgen.config.run import StorageConfig
-    from vidgen.data.show import bar
-    from vidgen.engine.bench import bench as start
-    from vidgen.engine.bench_table import print_bench
-
-    with bar("timing") as update:
-        found = start(
-            run,
-            batches=batch,
-            steps=steps,
-            calls=calls,
-            guidance=guidance,
-            step=step,
-            storage=StorageConfig(endpoint_url=endpoint_url),
-            tell=lambda what, done, total: update(done, total, what),
-        )
-    if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2))
-        return
-    print_bench(found, Console())
-
-
-@cli.command()
-@click.argument("run", metavar="RUN")
-@endpoint_option
-def report(run: str, endpoint_url: str | None) -> None:
-    """Put a run on one page: curves, videos, scores, config."""
-    from vidgen.config.run import StorageConfig
-    from vidgen.engine.report import write_report
-
-    click.echo(write_report(run, StorageConfig(endpoint_url=endpoint_url)))
-
-
-def _assignment(option: str, text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise click.UsageError(f"{option} {text!r} is not NAME=PATH.")
-    return name, value
 
 
 def _plain(source: str, overrides: tuple[str, ...] = ()) -> object:

@@ -41,6 +41,15 @@ def ensure_dataset(config: RunConfig, *, progress: Tell | None = None) -> Datase
     return open_dataset(str(folder))
 
 
+def dataset_url(config: RunConfig) -> str | None:
+    """Where a run's data set is; None for a synthetic one that this machine has not made."""
+    if config.data.url is not None:
+        return config.data.url
+    assert config.data.synthetic is not None
+    folder, _ = _place(config.data.synthetic)
+    return str(folder) if (folder / SUMMARY).is_file() else None
+
+
 def cache_folder() -> Path:
     """Where made data sets stay: VIDGEN_CACHE, or vidgen in the user's cache folder."""
     if given := os.environ.get("VIDGEN_CACHE"):
@@ -49,7 +58,8 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "vidgen"
 
 
-def _synthetic(wanted: SyntheticConfig, tell: Tell) -> Path:
+def _place(wanted: SyntheticConfig) -> tuple[Path, PrepareOptions]:
+    """The folder of a synthetic data set, and how it is prepared."""
     from vidgen.data import synthetic
 
     options = PrepareOptions(
@@ -65,7 +75,11 @@ def _synthetic(wanted: SyntheticConfig, tell: Tell) -> Path:
         "manifest": VERSION,
     }
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_folder() / f"synthetic-{key}"
+    return cache_folder() / f"synthetic-{key}", options
+
+
+def _synthetic(wanted: SyntheticConfig, tell: Tell) -> Path:
+    folder, options = _place(wanted)
     if (folder / SUMMARY).is_file():
         return folder
     with _only_one(folder.with_suffix(".lock")):

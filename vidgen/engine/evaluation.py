@@ -1,17 +1,25 @@
-"""What an evaluation leaves in a run folder: eval.json, and the clips it looked at beside it."""
+"""What an evaluation leaves in a run folder: eval.json, and the clips it looked at beside it.
+
+eval.json is the last evaluation. Each one is also kept as eval/step_XXXXXXXX/scores_<digest>.json,
+one per seed, guidance scale and protocol, so that scores over steps and over seeds can be told.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from vidgen.errors import EvaluationError, NotFoundInStore
 from vidgen.metrics.score import Score
 from vidgen.observe.score_metrics import export_scores
-from vidgen.storage.run_folder import EVAL, RunFolder
+from vidgen.storage.run_folder import EVAL, RunFolder, step_name
 
 FORMAT = 1
+_KEPT = re.compile(r"eval/step_\d{8}/scores_[0-9a-f]{12}\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,20 @@ class Evaluation:
             raise EvaluationError("the two runs have no score in common")
         return [(score, theirs[score.name]) for score in mine]
 
+    @property
+    def key(self) -> str:
+        """Where it is kept in the run folder."""
+        how = sorted(
+            {
+                (s.name, str(s.protocol), s.subject.seed, s.subject.guidance)
+                for s in self.scores
+                if s.subject.kind == "generated"
+            },
+            key=str,
+        )
+        digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:12]
+        return f"eval/{step_name(self.step)}/scores_{digest}.json"
+
     def to_json(self) -> dict[str, Any]:
         fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         return {
@@ -64,6 +86,7 @@ class Evaluation:
 
     def write(self, folder: RunFolder) -> None:
         """Into the run folder, and to the exporter."""
+        folder.write_json(self.key, self.to_json())
         folder.write_json(EVAL, self.to_json())
         export_scores(
             folder.url,
@@ -80,22 +103,33 @@ class Evaluation:
 
         Raises NotFoundInStore when the run has none, EvaluationError when it cannot be understood.
         """
-        again = "Run `vidgen evaluate` again with this version."
         try:
-            value = folder.read_json(EVAL)
-            fields = dict(value)
-            if fields.pop("format") != FORMAT:
-                raise EvaluationError(
-                    f"{folder.url}/{EVAL} has format {value['format']}, not {FORMAT}", fix=again
-                )
-            scores = [Score.from_json(each) for each in fields.pop("scores")]
-            clips = [ScoredClip(**each) for each in fields.pop("clips")]
-            return cls(**fields, scores=scores, clips=clips)
+            return cls._read(folder, EVAL)
         except NotFoundInStore:
             raise NotFoundInStore(
                 f"{folder.url} has no {EVAL}", fix=f"Make it with: vidgen evaluate {folder.url}"
             ) from None
+
+    @classmethod
+    def read_all(cls, folder: RunFolder) -> list[Evaluation]:
+        """Every evaluation kept in a run folder, in order of steps, then of time."""
+        keys = [stat.key for stat in folder.store.list("eval/") if _KEPT.fullmatch(stat.key)]
+        return sorted((cls._read(folder, key) for key in keys), key=lambda e: (e.step, e.time))
+
+    @classmethod
+    def _read(cls, folder: RunFolder, key: str) -> Evaluation:
+        again = "Run `vidgen evaluate` again with this version."
+        try:
+            value = folder.read_json(key)
+            fields = dict(value)
+            if fields.pop("format") != FORMAT:
+                raise EvaluationError(
+                    f"{folder.url}/{key} has format {value['format']}, not {FORMAT}", fix=again
+                )
+            scores = [Score.from_json(each) for each in fields.pop("scores")]
+            clips = [ScoredClip(**each) for each in fields.pop("clips")]
+            return cls(**fields, scores=scores, clips=clips)
         except (KeyError, TypeError, ValueError) as error:
             raise EvaluationError(
-                f"{folder.url}/{EVAL} is not an evaluation: {error!r}", fix=again
+                f"{folder.url}/{key} is not an evaluation: {error!r}", fix=again
             ) from None

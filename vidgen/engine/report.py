@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,18 @@ from typing import Any
 from vidgen import __version__
 from vidgen.config.load import dump
 from vidgen.config.run import RunConfig, StorageConfig
+from vidgen.engine.bench_table import bench_rows
 from vidgen.engine.evaluation import Evaluation, ScoredClip
-from vidgen.engine.score_table import score_tables
-from vidgen.errors import NotFoundInStore, StorageError
+from vidgen.engine.history import Spread, courses, spreads
+from vidgen.engine.report_data import data_section
+from vidgen.engine.score_table import main_score, score_tables, title
+from vidgen.errors import NotFoundInStore
 from vidgen.metrics.score import Score
 from vidgen.observe.curves import Chart, Points, Series, draw
 from vidgen.observe.report import (
     Cell,
     Fact,
+    Grid,
     Page,
     Pair,
     ScoreGroup,
@@ -27,8 +31,7 @@ from vidgen.observe.report import (
     Video,
     render,
 )
-from vidgen.storage.open import open_store
-from vidgen.storage.run_folder import REAL_SAMPLES, REPORT, RunFolder
+from vidgen.storage.run_folder import BENCH, REAL_SAMPLES, REPORT, RunFolder
 
 MAX_PAIRS = 12
 MAX_SAMPLES = 8
@@ -56,21 +59,28 @@ def build_page(folder: RunFolder) -> Page:
         evaluation = Evaluation.read(folder)
     except NotFoundInStore:
         evaluation = None
+    evaluations = Evaluation.read_all(folder)
     samples, asked = _samples(folder)
+    bench = read_bench(folder)
     return Page(
         name=config.name,
         url=folder.url,
         description=config.description,
-        facts=_facts(config, lines, evaluation),
+        facts=run_facts(config, lines, evaluation),
         warnings=_warnings(lines),
         pairs=_pairs(folder, evaluation) if evaluation else [],
         pairs_note=_pairs_note(evaluation) if evaluation else "",
         score_groups=_score_groups(evaluation.scores) if evaluation else [],
         score_notes=evaluation.notes if evaluation else [],
+        score_charts=_score_charts(evaluations, main=True),
+        more_score_charts=_score_charts(evaluations, main=False),
+        seeds=spread_grid(spreads(evaluations), "seeds"),
+        speed=bench and speed_grid([("", bench)]),
+        verdict=bench["verdict"].capitalize() if bench else "",
         charts=_charts(lines),
         samples=samples,
         sample_captions=asked,
-        data=_data(config),
+        data=data_section(config),
         config=dump(config),
         versions=[Fact(name=name, value=value) for name, value in config.versions.items()],
         made_with=__version__,
@@ -78,7 +88,53 @@ def build_page(folder: RunFolder) -> Page:
     )
 
 
-def _facts(config: RunConfig, lines: list[Line], evaluation: Evaluation | None) -> list[Fact]:
+def _score_charts(evaluations: Sequence[Evaluation], *, main: bool) -> list[Chart]:
+    """A chart for each score that was measured at several steps."""
+    charts = [
+        draw(title(each.score), [Series(name=each.score.name, points=each.points, dots=True)])
+        for each in courses(evaluations)
+        if main_score(each.score) == main
+    ]
+    return [chart for chart in charts if chart]
+
+
+def spread_grid(found: Sequence[Spread], over: str) -> Grid | None:
+    """Mean, deviation and range of scores over seeds, or whatever `over` says."""
+    rows = []
+    for each in found:
+        shown = [each.mean, each.deviation, min(each.values), max(each.values)]
+        texts = [dataclasses.replace(each.score, value=v, interval=None).text()[0] for v in shown]
+        rows.append([title(each.score), *texts, str(len(each.values))])
+    if not rows:
+        return None
+    return Grid(head=["score", "mean", "standard deviation", "lowest", "highest", over], rows=rows)
+
+
+def read_bench(folder: RunFolder) -> dict[str, Any] | None:
+    """bench.json of a run, if it was ever timed."""
+    try:
+        found: dict[str, Any] = folder.read_json(BENCH)
+    except NotFoundInStore:
+        return None
+    return found
+
+
+def speed_grid(benches: Sequence[tuple[str, dict[str, Any]]]) -> Grid:
+    """Timings of one or several named runs."""
+    head, rows = [], []
+    for name, found in benches:
+        head, timed = bench_rows(found["timings"])
+        rows += [[name, *row] if name else row for row in timed]
+    machines = {f"{b['device']}, {b['threads']} threads, torch {b['torch']}" for _, b in benches}
+    note = "; ".join(sorted(machines))
+    if len(machines) > 1:
+        note = f"Measured on different machines, so these do not compare: {note}"
+    named = ["run"] if benches[0][0] else []
+    return Grid(head=[*named, *head], rows=rows, note=note)
+
+
+def run_facts(config: RunConfig, lines: list[Line], evaluation: Evaluation | None) -> list[Fact]:
+    """A run in a few words."""
     data, step = config.data, max((line["step"] for line in lines), default=0)
     rate = f" at {data.fps:g} fps" if data.fps else ""
     facts = {
@@ -92,7 +148,7 @@ def _facts(config: RunConfig, lines: list[Line], evaluation: Evaluation | None) 
     seconds = _seconds(lines)
     if seconds:
         facts["Training time"] = str(datetime.timedelta(seconds=round(seconds)))
-    validation = _column(lines, "val_loss")
+    validation = column(lines, "val_loss")
     if validation:
         facts["Last validation loss"] = f"{validation[-1][1]:.4g}"
     return [Fact(name=name, value=value) for name, value in facts.items()]
@@ -112,7 +168,7 @@ def _seconds(lines: list[Line]) -> float:
 
 
 def _warnings(lines: list[Line]) -> list[str]:
-    validation = _column(lines, "val_loss")
+    validation = column(lines, "val_loss")
     if not validation:
         return []
     (step, best), last = min(validation, key=lambda point: point[1]), validation[-1][1]
@@ -124,7 +180,7 @@ def _warnings(lines: list[Line]) -> list[str]:
     ]
 
 
-def _column(lines: list[Line], name: str) -> Points:
+def column(lines: list[Line], name: str) -> Points:
     """(step, value) pairs of one number, in order of steps; the last wins where a step repeats."""
     found = {line["step"]: line[name] for line in lines if name in line}
     return sorted(found.items())
@@ -136,7 +192,7 @@ def _charts(lines: list[Line]) -> list[Chart]:
     norms = [name for name in names if re.fullmatch(r"(\w+[./_])?grad_norm", name)]
 
     def series(name: str, shown: str, **style: bool) -> Series:
-        return Series(name=shown, points=_column(lines, name), **style)
+        return Series(name=shown, points=column(lines, name), **style)
 
     train = [series(n, "train" if n == "loss" else n, smooth=True) for n in losses]
     charts = [
@@ -209,7 +265,7 @@ def _score_groups(scores: Sequence[Score]) -> list[ScoreGroup]:
             protocol=table.protocol,
             kinds=table.kinds,
             rows=[
-                ScoreRow(title=name, cells=[_cell(score) if score else None for score in cells])
+                ScoreRow(title=name, cells=[cell(score) if score else None for score in cells])
                 for name, cells in table.rows
             ],
         )
@@ -217,35 +273,11 @@ def _score_groups(scores: Sequence[Score]) -> list[ScoreGroup]:
     ]
 
 
-def _cell(score: Score) -> Cell:
+def cell(score: Score) -> Cell:
+    """A score as it stands in a table."""
     value, interval = score.text()
     return Cell(
         value=value,
         interval=interval,
         bar=round(100 * score.value, 2) if score.unit == "ratio" else None,
     )
-
-
-def _data(config: RunConfig) -> list[Fact]:
-    """Where the clips come from, and the data set's own counts."""
-    if config.data.url is None:
-        made = config.data.synthetic
-        assert made is not None  # RunConfig insists on one of the two
-        return [
-            Fact(name="Made", value="captioned moving shapes"),
-            Fact(name="Clips", value=f"{made.clips:,}"),
-            Fact(name="Seed", value=str(made.seed)),
-        ]
-    facts = [Fact(name="Data set", value=config.data.url)]
-    try:
-        summary = json.loads(open_store(config.data.url, config.storage).read("dataset.json"))
-    except (StorageError, ValueError) as error:
-        return [*facts, Fact(name="Summary", value=f"not readable: {error}")]
-    for name, value in summary.items() if isinstance(summary, dict) else ():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {count}" for key, count in value.items())
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        if value not in (None, ""):
-            facts.append(Fact(name=name.replace("_", " ").capitalize(), value=str(value)))
-    return facts

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from vidgen.engine.compare import Comparison
 from vidgen.engine.evaluation import Evaluation
+from vidgen.metrics.features.table import EXTRACTORS
 from vidgen.metrics.score import Score
 
 ARROWS = {"higher": "↑", "lower": "↓"}  # else: good when like the real clips
@@ -18,7 +19,14 @@ TITLES = {
     "validation_loss": "Validation loss",
     "psnr": "PSNR of the continuation",
     "ssim": "SSIM of the continuation",
+    "fid": "FID",
+    "kid": "KID",
+    "is": "Inception score",
+    "fvd": "FVD",
+    "mse": "MSE of the continuation",
+    "mse_of_baseline": "MSE over that of the last frame",
 }
+MAIN = {"validation_loss", "mse", "psnr", "ssim", "temporal_consistency", "fid", "fvd"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +65,24 @@ def score_tables(scores: Sequence[Score]) -> list[ScoreTable]:
 
 
 def title(score: Score) -> str:
-    """A score's name for people, with an arrow to where it is better."""
-    name = TITLES.get(score.name, score.name.replace("_", " ").capitalize())
+    """A score's name for people, with an arrow to where it is better.
+
+    A score named after its extractor keeps that name as it is; see features/table.py.
+    """
+    plain = score.name.replace("_", " ").capitalize()
+    name = TITLES.get(score.name, score.name if _extractor(score) else plain)
     return f"{name} {ARROWS.get(score.better, '≈')}"
+
+
+def main_score(score: Score) -> bool:
+    """Whether it is one to look at first; the others say why it is what it is."""
+    name = score.name
+    return name in MAIN or name.startswith(("fd_", "perceptual_")) or name.endswith("all_right")
+
+
+def _extractor(score: Score) -> str | None:
+    """The extractor a score is named after."""
+    return next((name for name in EXTRACTORS if name in score.name.split("_")), None)
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:

@@ -41,9 +41,13 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A drawn series: `path` is SVG in a 100 x 100 box; `shown` are the points for the reader."""
+    """A drawn series: `path` is SVG in a 100 x 100 box; `shown` are the points for the reader.
+
+    `number` counts the series from 1, those without points too, so that colours stay with names.
+    """
 
     name: str
+    number: int
     path: str
     faint: str
     dots: str
@@ -88,13 +92,14 @@ def draw(
         return 50.0 if y1 == y0 else 100 * (1 - (y - y0) / (y1 - y0))
 
     lines = []
-    for each, points in zip(series, thinned, strict=True):
+    for number, (each, points) in enumerate(zip(series, thinned, strict=True), 1):
         if not points:
             continue
         main = running_mean(points) if each.smooth else points
         lines.append(
             Line(
                 name=each.name,
+                number=number,
                 path=_path([(across(x), down(y)) for x, y in main]),
                 faint=_path([(across(x), down(y)) for x, y in points]) if each.smooth else "",
                 dots="".join(f"M{across(x):.2f} {down(y):.2f}h0" for x, y in points)

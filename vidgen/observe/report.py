@@ -1,4 +1,4 @@
-"""A run on one self-contained HTML page: what is on it, and how it becomes text.
+"""A run, or several, on one self-contained HTML page: what is on it, and how it becomes text.
 
 The page loads nothing: style, script, curves and videos are inside, and its content security policy
 forbids everything else. Whatever comes from data (captions, names, paths) is escaped.
@@ -77,6 +77,37 @@ class ScoreGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A plain table of texts, with a remark below it."""
+
+    head: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """How often a number takes which values; `bars` are percent of the tallest."""
+
+    name: str
+    bars: list[float]
+    low: str
+    middle: str
+    high: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSection:
+    """The data set a run learned from."""
+
+    facts: list[Fact]
+    splits: Grid | None = None
+    histograms: list[Histogram] = field(default_factory=list)
+    counts: list[Grid] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """Everything on a run's page."""
 
@@ -89,18 +120,89 @@ class Page:
     pairs_note: str
     score_groups: list[ScoreGroup]
     score_notes: list[str]
+    score_charts: list[Chart]
+    more_score_charts: list[Chart]
+    seeds: Grid | None
+    speed: Grid | None
+    verdict: str
     charts: list[Chart]
     samples: list[Video]
     sample_captions: list[str]
-    data: list[Fact]
+    data: DataSection
     config: str
     versions: list[Fact]
     made_with: str
     made_at: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A run on a page of several."""
+
+    name: str
+    url: str
+    facts: list[Fact]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """A row of scores: a cell per run, and what is sure about each but the first.
+
+    Attributes:
+        verdicts: per run 'better', 'worse' or 'unclear' than the first; '' for the first.
+        differences: per run the difference to the first with its interval, '' where unknown.
+    """
+
+    title: str
+    cells: list[Cell | None]
+    verdicts: list[str]
+    differences: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContestGroup:
+    """Scores of one protocol."""
+
+    protocol: str
+    rows: list[Contest]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likes:
+    """Videos for one condition: the real clip, then each run's."""
+
+    caption: str
+    videos: list[Video]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonPage:
+    """Everything on a page of several runs."""
+
+    columns: list[Column]
+    differing: Grid | None
+    groups: list[ContestGroup]
+    notes: list[str]
+    seeds: Grid | None
+    likes: list[Likes]
+    likes_note: str
+    charts: list[Chart]
+    speed: Grid | None
+    made_with: str
+    made_at: str
+
+
 def render(page: Page) -> str:
-    """The page as HTML."""
+    """A run's page as HTML."""
+    return _fill("report.html", page)
+
+
+def render_comparison(page: ComparisonPage) -> str:
+    """The page of several runs as HTML."""
+    return _fill("comparison.html", page)
+
+
+def _fill(template: str, page: Page | ComparisonPage) -> str:
     environment = Environment(
         loader=PackageLoader("vidgen.observe"),
         autoescape=True,
@@ -110,7 +212,7 @@ def render(page: Page) -> str:
     )
     environment.filters["short"] = short
     folder = resources.files("vidgen.observe") / "templates"
-    return environment.get_template("report.html").render(
+    return environment.get_template(template).render(
         page=page,
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
         script=Markup((folder / "report.js").read_text(encoding="utf-8")),
