@@ -152,12 +152,6 @@ def cases(steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[int | None, 
     return [(s, seed) for s in in_turn for seed in reversed(list(dict.fromkeys(seeds)) or [0])]
 
 
-def cases(steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[int | None, int]]:
-    """Every step with every seed; the newest step with the first seed comes last."""
-    in_turn = sorted(set(steps)) or [None]
-    return [(s, seed) for s in in_turn for seed in reversed(list(dict.fromkeys(seeds)) or [0])]
-
-
 def build_extractors(
     settings: EvaluateConfig, names: Sequence[str], weights: Mapping[str, str], *, download: bool
 ) -> list[Extractor]:
