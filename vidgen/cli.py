@@ -14,6 +14,7 @@ from vidgen.data_cli import data, endpoint_option, json_option
 from vidgen.measure_cli import bench, evaluate, report
 from vidgen.observe_cli import explain, top
 from vidgen.study_cli import study
+from vidgen.tune_cli import tune
 
 set_option = click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a key: train.steps=100."
@@ -36,6 +37,7 @@ cli.add_command(report)
 cli.add_command(study)
 cli.add_command(top)
 cli.add_command(explain)
+cli.add_command(tune)
 
 
 @cli.command()

@@ -20,11 +20,11 @@ Path_ = tuple[str | int, ...]  # a key's place in the document: ("train", "steps
 Lines = dict[Path_, str]  # where each key was set: "shapes.yaml:12" or "--set"
 
 
-class _Loader(yaml.SafeLoader):
+class YamlLoader(yaml.SafeLoader):
     """Safe YAML that also reads 1e-3 as a number (YAML 1.1 wants 1.0e-3)."""
 
 
-_Loader.add_implicit_resolver(
+YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+.0123456789"),
@@ -72,13 +72,13 @@ def load_run(source: str, overrides: tuple[str, ...] | list[str] = ()) -> RunCon
 
 def parse_run(text: str, name: str, overrides: tuple[str, ...] | list[str] = ()) -> RunConfig:
     """Validate YAML text; `name` stands for it in messages."""
-    values, lines = _parse_yaml(text, name)
+    values, lines = parse_yaml(text, name)
     for override in overrides:
-        _apply(values, lines, override)
+        apply_override(values, lines, override)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, values, lines, name) from None
+        raise explain(error, values, lines, name) from None
 
 
 def load_options(kind: type[Options], overrides: tuple[str, ...] | list[str]) -> Options:
@@ -90,11 +90,11 @@ def load_options(kind: type[Options], overrides: tuple[str, ...] | list[str]) ->
     values: dict[str, Any] = {}
     lines: Lines = {}
     for override in overrides:
-        _apply(values, lines, override)
+        apply_override(values, lines, override)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, values, lines, "--set", kind) from None
+        raise explain(error, values, lines, "--set", kind) from None
 
 
 def dump(config: RunConfig) -> str:
@@ -104,10 +104,10 @@ def dump(config: RunConfig) -> str:
     )
 
 
-def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
+def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        values = yaml.load(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=YamlLoader)
+        values = yaml.load(text, Loader=YamlLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -138,7 +138,7 @@ def _index(node: yaml.Node | None, at: Path_, name: str, lines: Lines) -> None:
             _index(value, (*at, index), name, lines)
 
 
-def _apply(values: dict[str, Any], lines: Lines, override: str) -> None:
+def apply_override(values: dict[str, Any], lines: Lines, override: str) -> None:
     """Set one `a.b=c`; the value is read as YAML."""
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
@@ -148,7 +148,7 @@ def _apply(values: dict[str, Any], lines: Lines, override: str) -> None:
             expected="key.key=value, like train.steps=100",
         )
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=YamlLoader)
     except yaml.YAMLError:
         value = text
     target = values
@@ -164,7 +164,7 @@ def _apply(values: dict[str, Any], lines: Lines, override: str) -> None:
     lines[tuple(parts)] = "--set"
 
 
-def _explain(
+def explain(
     error: ValidationError,
     values: dict[str, Any],
     lines: Lines,

@@ -52,7 +52,10 @@ def run_on_ray(config: RunConfig, stop: Stop, display: Display) -> None:
         VidgenError: as a rank raised it.
         TrainingError: workers died more than `scale.max_failures` times or did not start in time.
     """
-    with _ray(config.scale), tempfile.TemporaryDirectory(prefix="vidgen-ray-") as scratch:
+    scale = config.scale
+    _settle(scale)
+    cpus, gpus = scale.workers * scale.cpus_per_worker, scale.workers * scale.gpus_per_worker
+    with joined_ray(cpus, gpus), tempfile.TemporaryDirectory(prefix="vidgen-ray-") as scratch:
         stop.listen()  # Ray's own handler of SIGTERM ends the process
         display.say(f"starting {_count(config.scale)} workers on Ray")
         link = start_link()
@@ -196,9 +199,13 @@ def _count(scale: ScaleConfig) -> str:
 
 
 @contextmanager
-def _ray(scale: ScaleConfig) -> Iterator[None]:
-    """The Ray of this process, of RAY_ADDRESS, or one of its own; silent on the terminal."""
-    _settle(scale)
+def joined_ray(cpus: float, gpus: float) -> Iterator[None]:
+    """The Ray of this process, of RAY_ADDRESS, or one of its own; silent on the terminal.
+
+    Args:
+        cpus: of a Ray started here. Logical: more workers than cores is the user's choice.
+        gpus: that this machine must have for it.
+    """
     if ray.is_initialized():
         yield
         return
@@ -215,7 +222,6 @@ def _ray(scale: ScaleConfig) -> Iterator[None]:
                 fix="Unset RAY_ADDRESS to train on this machine.",
             ) from None
     else:
-        gpus = scale.workers * scale.gpus_per_worker
         if gpus > torch.cuda.device_count():
             raise ConfigError(
                 f"scale asks for {gpus:g} GPUs and this machine has {torch.cuda.device_count()}",
@@ -224,8 +230,7 @@ def _ray(scale: ScaleConfig) -> Iterator[None]:
         try:
             ray.init(
                 address="local",
-                # Logical: more workers than cores is the user's choice.
-                num_cpus=math.ceil(scale.workers * scale.cpus_per_worker),
+                num_cpus=math.ceil(cpus),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
                 **quiet,

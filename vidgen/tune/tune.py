@@ -1,0 +1,43 @@
+"""`tune`: from a sweep file to its best config."""
+
+from __future__ import annotations
+
+from vidgen.config.load_sweep import Sweep
+from vidgen.errors import TrainingError
+from vidgen.tune.book import Book
+from vidgen.tune.driver import run_trials
+from vidgen.tune.folder import BEST, PAGE, RESULTS, SweepFolder
+from vidgen.tune.results import write_best, write_results
+from vidgen.tune.table import SweepView, standing
+
+
+def tune(sweep: Sweep, *, resume: bool = False) -> Book:
+    """Run a sweep, or go on with one, to its end.
+
+    Raises:
+        ConfigError: there is a sweep in the folder and `resume` is not asked for, or another one.
+        Interrupted: stopped by Ctrl-C or SIGTERM, after running trials had saved.
+        TrainingError: no trial has a score.
+    """
+    view = SweepView(sweep)
+    folder = SweepFolder(sweep.url, sweep.config.storage)
+    earlier = folder.open(sweep, resume=resume)
+    view.say(f"sweep folder: {folder.url}")
+    if earlier:
+        finished = sum(trial.finished for trial in earlier.values())
+        view.say(f"going on: {finished} of {sweep.trials} trials are finished")
+    book = run_trials(sweep, folder, earlier, view)
+    if book.best() is None:
+        reasons = [trial.reason for trial in book.trials() if trial.reason]
+        raise TrainingError(
+            f"no trial of {folder.url} has a {sweep.config.metric}"
+            + (f"; the first to fail: {reasons[0]}" if reasons else "")
+        )
+    write_results(sweep, folder, book)
+    best = write_best(sweep, folder, book)
+    view.say(standing(sweep, book))
+    view.say(f"best: {best.name}, {sweep.config.metric} {best.score:.4f}")
+    view.say(f"next:\n  vidgen train {folder.url}/{BEST}")
+    assert PAGE
+    assert RESULTS
+    return book
