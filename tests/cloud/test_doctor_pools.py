@@ -154,6 +154,17 @@ def idle_queue(cluster: FakeKubernetes) -> None:
     cluster.put("localqueues", {"metadata": {"name": "gpus"}, "status": status})
 
 
+def deletion_rules(cluster: FakeKubernetes) -> None:
+    rules = [{"policy": "DeleteCluster", "condition": {"jobStatus": "SUCCEEDED"}}]
+    cluster.put(
+        "rayjobs",
+        {
+            "metadata": {"name": "by-hand", "labels": {"kueue.x-k8s.io/queue-name": "gpus"}},
+            "spec": {"deletionStrategy": {"deletionRules": rules}},
+        },
+    )
+
+
 def strange_taint(cluster: FakeKubernetes) -> None:
     cluster.put(
         "nodes", node("n3", A100, 8, {"key": "sku", "value": "gpu", "effect": "NoSchedule"})
@@ -177,6 +188,7 @@ def arm(cluster: FakeKubernetes) -> None:
         ),
         (no_queue, "queue", "LocalQueue 'gpus' is not in namespace team", "localqueues"),
         (idle_queue, "queue", "admits nothing: Can't submit new workloads", "clusterqueue"),
+        (deletion_rules, "deletion rules", "keep their quota: by-hand", "ttlSecondsAfterFinished"),
         (strange_taint, "pool a100", "do not tolerate sku=gpu:NoSchedule", "tolerations"),
         (arm, "image", "arm64", "Build"),
         (
@@ -319,6 +331,22 @@ def test_pools_count_free_used_and_waited_for(cli: Cli, healthy: FakeKubernetes)
     assert "a100 (A100 40 GB), 32.77 USD a node-hour" in shown
     assert "GPUs: 6 free, 10 used, 8 waited for, 16 more can be added" in shown
     assert "(not a vidgen run)" in shown
+
+
+def test_yaml_says_what_json_says(cli: Cli, healthy: FakeKubernetes) -> None:
+    for command in (["pools"], ["doctor", "--quick"], ["list"]):
+        as_json, as_yaml = cli(*command, "-o", "json"), cli(*command, "-o", "yaml")
+        assert yaml.safe_load(as_yaml.out) == json.loads(as_json.out)
+        assert cli(*command, "--json").out == as_json.out
+    assert cli("pools", "--json", "-o", "yaml").code == 2
+
+
+def test_rules_outside_queues_are_a_warning(cli: Cli, healthy: FakeKubernetes) -> None:
+    deletion_rules(healthy)
+    del healthy.get("rayjobs", "by-hand")["metadata"]["labels"]
+    code, found = findings(cli)
+    assert code == 0
+    assert "that was stopped: by-hand" in found["warning deletion rules"]["text"]
 
 
 def test_pools_without_the_right_to_see_nodes(cli: Cli, healthy: FakeKubernetes) -> None:

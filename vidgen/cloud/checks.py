@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from vidgen import __version__
 from vidgen.cloud.capacity import capacities
+from vidgen.cloud.findings import Finding, failure, ok, warning
 from vidgen.cloud.platform import CONFIG_MAP, Platform
 from vidgen.errors import ClusterError, VidgenError
 
@@ -28,28 +28,6 @@ RIGHTS = [
     ("create", "", "pods", "portforward", "", "dashboard and cancel"),
     ("get", "", "configmaps", "", CONFIG_MAP, "finding the platform"),
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line of the doctor."""
-
-    level: Literal["ok", "warning", "failure"]
-    check: str
-    text: str
-    fix: str = ""
-
-
-def ok(check: str, text: str) -> Finding:
-    return Finding(level="ok", check=check, text=text)
-
-
-def warning(check: str, text: str, fix: str) -> Finding:
-    return Finding(level="warning", check=check, text=text, fix=fix)
-
-
-def failure(check: str, text: str, fix: str) -> Finding:
-    return Finding(level="failure", check=check, text=text, fix=fix)
 
 
 def check_cluster(cluster: Cluster) -> Iterator[Finding]:
@@ -218,45 +196,6 @@ def check_pools(cluster: Cluster, platform: Platform) -> Iterator[Finding]:
             f"it is built for amd64; pool nodes are {', '.join(sorted(map(str, strange)))}",
             "Build and name an image for that architecture.",
         )
-
-
-def check_queue(cluster: Cluster, platform: Platform) -> Iterator[Finding]:
-    """Kueue, when the platform uses it. Runs end by shutdown and TTL, never by deletion rules,
-    which exclude both and which neither Kueue nor suspend can live with."""
-    from vidgen.cloud.refusals import NotFound
-
-    if not platform.queue:
-        yield ok("queue", "no Kueue: runs start when nodes are free")
-        return
-    for version in ("v1beta2", "v1beta1"):
-        try:
-            queue = cluster.get(f"apis/kueue.x-k8s.io/{version}/localqueues", platform.queue)
-        except NotFound:
-            yield failure(
-                "queue",
-                f"LocalQueue '{platform.queue}' is not in namespace {cluster.namespace}",
-                "Set queue in the chart's values to one of `kubectl get localqueues`.",
-            )
-            return
-        except ClusterError:
-            continue
-        status = queue.get("status") or {}
-        pending = status.get("pendingWorkloads", 0)
-        for condition in status.get("conditions") or []:
-            if condition["type"] == "Active" and condition["status"] == "False":
-                yield failure(
-                    "queue",
-                    f"LocalQueue {platform.queue} admits nothing: {condition.get('message', '')}",
-                    "`kubectl describe clusterqueue` tells which quota or flavour is missing.",
-                )
-                return
-        yield ok("queue", f"LocalQueue {platform.queue}, {pending} runs wait in it")
-        return
-    yield warning(
-        "queue",
-        f"LocalQueue '{platform.queue}' cannot be read by this user, or Kueue is not installed",
-        "`kubectl get localqueues` tells which.",
-    )
 
 
 def check_monitoring(cluster: Cluster, platform: Platform) -> Iterator[Finding]:

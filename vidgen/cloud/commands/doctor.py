@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from vidgen.cloud.session import Session, json_option, platform_option
+from vidgen.cloud.session import Session, platform_option
+from vidgen.cloud.structured import output_option, print_value
 from vidgen.errors import ClusterError, VidgenError
 
 if TYPE_CHECKING:
-    from vidgen.cloud.checks import Finding
+    from vidgen.cloud.findings import Finding
 
 _PROBE_S = 300  # a first image pull takes minutes
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Only look; start no pod to try the object store.")
-@json_option
+@output_option
 @platform_option
 @click.pass_context
-def command(ctx: click.Context, quick: bool, as_json: bool, platform_file: str | None) -> int:
+def command(ctx: click.Context, quick: bool, output: str, platform_file: str | None) -> int:
     """Check the cluster, the platform and your permissions.
 
     Unless --quick, a head pod is started for a moment: it tries the object store under the
@@ -33,13 +33,13 @@ def command(ctx: click.Context, quick: bool, as_json: bool, platform_file: str |
     found = []
     for finding in _findings(session, quick):
         found.append(finding)
-        if not as_json:
+        if output == "text":
             mark = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}[finding.level]
             click.echo(f"{mark}  {finding.check}: {finding.text}")
             if finding.fix:
                 click.echo(f"      {finding.fix}")
-    if as_json:
-        click.echo(json.dumps([vars(finding) for finding in found], indent=2))
+    if output != "text":
+        print_value([vars(finding) for finding in found], output)
     return 1 if any(finding.level == "failure" for finding in found) else 0
 
 
@@ -50,10 +50,10 @@ def _findings(session: Session, quick: bool) -> Iterator[Finding]:
         check_monitoring,
         check_platform,
         check_pools,
-        check_queue,
         check_token,
-        failure,
     )
+    from vidgen.cloud.findings import failure
+    from vidgen.cloud.queue_checks import check_deletion_rules, check_queue
 
     try:
         yield from check_cluster(session.cluster)
@@ -70,6 +70,7 @@ def _findings(session: Session, quick: bool) -> Iterator[Finding]:
     yield from check_token(session.cluster, platform)
     yield from check_pools(session.cluster, platform)
     yield from check_queue(session.cluster, platform)
+    yield from check_deletion_rules(session.cluster, platform)
     yield from check_monitoring(session.cluster, platform)
     yield _from_here(session)
     if not quick:
@@ -78,7 +79,7 @@ def _findings(session: Session, quick: bool) -> Iterator[Finding]:
 
 def _from_here(session: Session) -> Finding:
     """The object store as this laptop reaches it."""
-    from vidgen.cloud.checks import ok, warning
+    from vidgen.cloud.findings import ok, warning
     from vidgen.storage.open import open_store
 
     url = session.platform.object_store.url
@@ -95,8 +96,8 @@ def _from_here(session: Session) -> Finding:
 
 def _from_a_pod(session: Session) -> Iterator[Finding]:
     """The object store, /dev/shm and the mounts as a head pod of a run has them."""
-    from vidgen.cloud.checks import failure, ok
     from vidgen.cloud.cluster import RAYJOBS
+    from vidgen.cloud.findings import failure, ok
     from vidgen.cloud.rayjob import render_probe
 
     cluster = session.cluster

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 
 import click
 
-from vidgen.cloud.session import Session, json_option
+from vidgen.cloud.session import Session
+from vidgen.cloud.structured import output_option, print_value
 
 
 @click.command()
 @click.option("-A", "--all-namespaces", is_flag=True, help="Not only this namespace.")
-@json_option
+@output_option
 @click.pass_context
-def command(ctx: click.Context, all_namespaces: bool, as_json: bool) -> int:
+def command(ctx: click.Context, all_namespaces: bool, output: str) -> int:
     """List runs, newest first."""
     from vidgen.cloud.cluster import PODS, RAYJOBS
     from vidgen.cloud.names import RUN_LABEL, SELECTOR
@@ -66,8 +66,8 @@ def command(ctx: click.Context, all_namespaces: bool, as_json: bool) -> int:
             }
         )
     rows.sort(key=lambda row: str(row["created"]), reverse=True)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
+    if output != "text":
+        print_value(rows, output)
         return 0
     if not rows:
         click.echo(f"No runs in namespace {cluster.namespace}.", err=True)

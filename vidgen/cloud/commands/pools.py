@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from vidgen.cloud.session import Session, json_option, platform_option
+from vidgen.cloud.session import Session, platform_option
+from vidgen.cloud.structured import output_option, print_value
 
 
 @click.command()
-@json_option
+@output_option
 @platform_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, platform_file: str | None) -> int:
+def command(ctx: click.Context, output: str, platform_file: str | None) -> int:
     """Show pools: GPUs free, used and waited for, prices, who uses them."""
     from vidgen.cloud.capacity import capacities
     from vidgen.cloud.cluster import PODS
@@ -54,8 +53,8 @@ def command(ctx: click.Context, as_json: bool, platform_file: str | None) -> int
                 "runs": now.runs,
             }
         )
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
+    if output != "text":
+        print_value(rows, output)
         return 0
     for row in rows:
         kind = f"{'spot ' if row['spot'] else ''}{row['gpu'] or ''}".strip()

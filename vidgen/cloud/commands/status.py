@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from typing import Any
 
 import click
 
-from vidgen.cloud.session import Session, json_option, platform_option, run_argument
+from vidgen.cloud.session import Session, platform_option, run_argument
+from vidgen.cloud.structured import output_option, print_value
 
 
 @click.command()
 @run_argument
 @click.option("-w", "--watch", is_flag=True, help="Follow until the run ends.")
-@json_option
+@output_option
 @platform_option
 @click.pass_context
 def command(
-    ctx: click.Context, name: str, watch: bool, as_json: bool, platform_file: str | None
+    ctx: click.Context, name: str, watch: bool, output: str, platform_file: str | None
 ) -> int:
     """Show run NAME: its true state, why it waits, progress, cost.
 
@@ -32,13 +32,13 @@ def command(
     session = Session.of(ctx, platform_file)
     code = None
     if watch:
-        # JSON is for programs: one object on stdout, the way there on stderr.
-        code = follow(session, name, lambda line: click.echo(line, err=as_json))
+        # For programs: one object on stdout, the way there on stderr.
+        code = follow(session, name, lambda line: click.echo(line, err=output != "text"))
     snapshot = look(session.cluster, name)
     state = interpret(snapshot)
     values = _values(session, snapshot, state)
-    if as_json:
-        click.echo(json.dumps(values, indent=2))
+    if output != "text":
+        print_value(values, output)
     else:
         for what, value in lines(values):
             click.echo(f"{what:<10} {value}")

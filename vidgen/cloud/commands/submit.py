@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from vidgen.cloud.session import Session, platform_option
+from vidgen.cloud.structured import output_option, print_value
 from vidgen.errors import ConfigError
 
 
@@ -21,7 +22,7 @@ from vidgen.errors import ConfigError
 @click.option("--name", help="Run name; the same name and config again is the same run.")
 @click.option("--working-dir", metavar="DIR", help="Send this directory's code along.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; -o yaml shows what would be sent.")
-@click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text")
+@output_option
 @click.option("--wait/--detach", default=False, help="Follow the run until it ends.")
 @platform_option
 @click.pass_context
@@ -67,14 +68,8 @@ def command(
         job = replace(job, code_url=f"{platform.object_store.url}/{archive.key}")
     manifest = render(job, platform, session.namespace)
 
-    if output == "yaml":
-        import yaml
-
-        click.echo(yaml.safe_dump(manifest, sort_keys=False, width=100), nl=False)
-    elif output == "json":
-        import json
-
-        click.echo(json.dumps(manifest, indent=2))
+    if output != "text":
+        print_value(manifest, output)
     else:
         for what, value in describe(job, platform, manifest):
             click.echo(f"{what:<11} {value}")
