@@ -25,3 +25,5 @@ class Config(FamilyConfig):
     gate_at: int = -1
     """Step that waits until the file `gate` is there; -1: none."""
     gate: str = ""
+    hungry_at: int = -1
+    """Step that asks for more memory than any machine has; -1: none."""
