@@ -4,6 +4,7 @@ between world sizes and strategies."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -19,12 +20,14 @@ from vidgen.config.run import OptimizerConfig, RunConfig
 from vidgen.engine import strategy
 from vidgen.engine.distributed import Ranks, join_ranks
 from vidgen.engine.optim import build_optimizer
+from vidgen.engine.precision import Precision
+from vidgen.engine.sharding import Sharded, parts
 from vidgen.engine.state import State
 from vidgen.engine.strategy import state_bytes
 from vidgen.engine.train import train
 from vidgen.engine.turns import Turn
 from vidgen.errors import ConfigError
-from vidgen.models.base import build_objective
+from vidgen.models.base import Objective, build_objective
 from vidgen.storage.run_folder import RunFolder
 from vidgen.types import Batch, Condition
 
@@ -201,3 +204,52 @@ def test_an_optimizer_is_fused_or_foreach() -> None:
     for name in ("adamw", "adam", "sgd", "rmsprop"):
         optimizer = build_optimizer(OptimizerConfig.model_validate({"name": name}), network)
         assert optimizer.defaults.get("fused") or optimizer.defaults.get("foreach")
+
+
+class _Layers(nn.Module):
+    """What `Sharded` asks of an objective."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+
+    def blocks(self) -> list[nn.Module]:
+        return list(self.layers)
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x.float().square().mean()
+
+
+def scaled_steps(replicas: int) -> list[tuple[float, float, bool]]:
+    """(norm, loss scale, whether weights moved) of fp16 steps; the third overflows on one rank."""
+    with join_ranks() as ranks:
+        layers = _Layers()
+        model = Sharded(cast(Objective, layers), ranks, replicas=replicas)
+        precision = Precision("fp16", ranks.device)
+        optimizer = torch.optim.SGD(model.parameters(), 1e-2)
+        found = []
+        for step in range(4):
+            x = torch.ones(4, 8) * (1e30 if step == 2 and ranks.rank == 1 else 1)
+            with precision.autocast():
+                loss = model("loss", x)
+            precision.backward(loss)
+            before = [w.clone() for w in parts(list(model.parameters()))]
+            norm = precision.step(optimizer, list(model.parameters()), 1.0)
+            optimizer.zero_grad()
+            after = parts(list(model.parameters()))
+            moved = any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+            found.append((float(norm), precision.scaler.get_scale(), moved))
+        return found
+
+
+@pytest.mark.parametrize(("world", "replicas"), [(2, 1), (4, 2)])
+def test_fp16_of_sharded_weights_skips_an_overflow_on_every_rank(world: int, replicas: int) -> None:
+    first, *others = on_ranks(world, scaled_steps, replicas)
+    assert [moved for _, _, moved in first] == [True, True, False, True]
+    assert first[3][1] < first[1][1]  # the loss scale went down
+    for other in others:
+        assert [line[1:] for line in other] == [line[1:] for line in first]
+        assert [other[step][0] for step in (0, 1, 3)] == [first[step][0] for step in (0, 1, 3)]

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from vidgen.engine.bench import Bench
 
-
 HEAD = [
     "batch", "steps", "first frame", "per video", "per frame", "frames/s", "p50", "p95",
     "first call", "memory", "real time",

@@ -19,7 +19,6 @@ from vidgen.engine.optim import build_optimizer
 from vidgen.engine.precision import Precision, choose_precision
 from vidgen.engine.sharding import Sharded
 from vidgen.engine.strategy import choose_strategy
-from vidgen.errors import ConfigError
 from vidgen.models.base import Objective, build_objective
 
 Tree = dict[str, Any]  # nested dicts with tensors as leaves
@@ -47,11 +46,6 @@ class State:
         if self.strategy.kind == "ddp":
             self.objective.to(device)
         else:
-            if self.precision.kind == "fp16":
-                raise ConfigError(
-                    f"scale.strategy={self.strategy.kind} and fp16 do not go together",
-                    fix="Set scale.strategy=ddp, or train.precision=fp32.",
-                )
             self.sharded = Sharded(self.objective, ranks, replicas=self.strategy.replicas)
         self.ema = Ema(self.objective.model, config.train.ema_decay)
         self.optimizers = {
