@@ -73,7 +73,7 @@ def test_every_kind_of_score_with_its_protocol(runs: tuple[Path, Path]) -> None:
     assert {"temporal_consistency", "warp_error", "flicker", "roughness", "motion"} <= names
     assert not {"fid", "fvd", "kid", "is"} & names  # nobody gave their networks
     kinds = {kind for name, kind in scores if name == "fd_st-stats"}
-    assert kinds == {"generated", "first frame repeated", "training clips"}
+    assert kinds == {"generated", "first frame repeated", "noise", "training clips"}
     one = scores["fd_st-stats", "generated"]
     assert one["protocol"]["extractor"] == "st-stats 1"
     assert one["protocol"]["n"] == 8
@@ -93,7 +93,14 @@ def test_an_untrained_model_is_further_off_than_real_clips(runs: tuple[Path, Pat
         scores["fd_st-stats", "generated"]["value"]
         > 2 * scores["fd_st-stats", "training clips"]["value"]
     )
-    assert scores["temporal_consistency", "first frame repeated"]["value"] < 0.3
+    for kind in ("first frame repeated", "noise"):
+        assert scores["temporal_consistency", kind]["value"] < 0.3
+    real, frozen, noise = (
+        scores["fd_st-stats", kind]["value"]
+        for kind in ("training clips", "first frame repeated", "noise")
+    )
+    assert 2 * real < min(frozen, noise)
+    assert scores["recall_st-stats", "noise"]["value"] == 0
     assert scores["motion", "first frame repeated"]["value"] == 0
     assert scores["motion", "ground truth"]["value"] > 0.005
 

@@ -22,6 +22,7 @@ GENERATED = "generated"
 GROUND_TRUTH = "ground truth"
 FIRST_FRAME = "first frame repeated"
 LAST_FRAME = "last frame repeated"
+NOISE = "noise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,7 @@ class Likeness:
                 metric.compute().item(),
                 n=len(metric.all_values()),
                 kind=kind,
+                extractor=metric.extractor,
                 better="higher" if metric.higher_is_better else "lower",
                 unit=metric.unit,
                 interval=mean_interval(metric.all_values().tolist()),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vidgen.data.loader import EvalBatch
-from vidgen.engine.measures import FIRST_FRAME, GENERATED, GROUND_TRUTH, Setting
+from vidgen.engine.measures import FIRST_FRAME, GENERATED, GROUND_TRUTH, NOISE, Setting
 from vidgen.engine.samples import to_frames
 from vidgen.metrics.bootstrap import FEW_ROUNDS, SET_ROUNDS, Difference, half_samples
 from vidgen.metrics.distances import InceptionScore
@@ -20,6 +20,7 @@ from vidgen.metrics.score import Score
 from vidgen.metrics.set_scores import DistributionScorer, SetScorer, SetScores, temporal_sample
 from vidgen.metrics.temporal import MEASURES, measure_all
 
+BASELINES = (FIRST_FRAME, NOISE)
 TRAINING = "training clips"  # real videos the model may have learned by heart: a level to reach
 MANY = 1024  # clips; with more, fewer rounds tell the interval as well
 
@@ -39,7 +40,7 @@ class Distribution:
         self.scorer = DistributionScorer(extractor.name)
         self.kinds = {
             kind: SetScores(self.scorer, extractor.dim, per_video=self.per_video)
-            for kind in (GENERATED, FIRST_FRAME)
+            for kind in (GENERATED, *BASELINES)
         }
         self.frechet = FrechetDistance(extractor.dim)
         self.classes = InceptionScore(extractor.classes) if extractor.classes else None
@@ -58,7 +59,7 @@ class Distribution:
         truth, index = held_out.batch.video, torch.tensor(held_out.index)
         real, made = self._look(truth), self._look(generated)
         for kind, sample in self.kinds.items():
-            shown = made if kind == GENERATED else self._look(truth[:, :, :1].expand_as(truth))
+            shown = made if kind == GENERATED else self._look(baseline(kind, truth, index))
             sample.add(real, index, real=True)
             sample.add(shown, index, real=False)
         self.frechet.update(real, real=True)
@@ -72,7 +73,7 @@ class Distribution:
         real, made = self.kinds[GENERATED].sides()
         if len(real) < 2:
             return
-        sides = {GENERATED: made, FIRST_FRAME: self.kinds[FIRST_FRAME].sides()[1]}
+        sides = {kind: sample.sides()[1] for kind, sample in self.kinds.items()}
         if len(self.training) >= len(real):
             sides[TRAINING] = self.training[: len(real)]
         about = self.scorer.about
@@ -133,12 +134,8 @@ class Distribution:
 
     def _described(self, name: str) -> str:
         """The extractor for the protocol."""
-        extractor = self.extractor
-        weights = f" sha256:{extractor.weights_hash[:12]}" if extractor.weights_hash else ""
         share = name.partition("_")[0] in ("precision", "recall", "density", "coverage")
-        return f"{extractor.name} {extractor.version}{weights}" + (
-            f", k={NEIGHBOURS}" if share else ""
-        )
+        return self.extractor.described + (f", k={NEIGHBOURS}" if share else "")
 
     def _look(self, video: Tensor) -> Tensor:
         features: Tensor = self.extractor(_uint8(video).to(self.device))
@@ -149,24 +146,27 @@ class Temporal:
     """Whether the picture moves as real video does; see metrics/temporal.py."""
 
     def __init__(self) -> None:
-        self.kinds = {kind: temporal_sample() for kind in (GENERATED, FIRST_FRAME)}
+        self.kinds = {kind: temporal_sample() for kind in (GENERATED, *BASELINES)}
 
     def update(self, held_out: EvalBatch, generated: Tensor) -> None:
         truth, index = held_out.batch.video, torch.tensor(held_out.index)
         real, made = measure_all(_uint8(truth)), measure_all(_uint8(generated))
         for kind, sample in self.kinds.items():
             sample.update(real, index, real=True)
-            # A clip that stands still measures 0 everywhere; finding that out would take as long.
-            shown = made if kind == GENERATED else torch.zeros_like(made)
+            if kind == GENERATED:
+                shown = made
+            elif kind == FIRST_FRAME:
+                shown = torch.zeros_like(made)  # what a clip that stands still measures
+            else:
+                shown = measure_all(_uint8(baseline(kind, truth, index)))
             sample.update(shown, index, real=False)
 
     def scores(self, setting: Setting) -> Iterator[Score]:
-        real, made = self.kinds[GENERATED].sides()
-        still = self.kinds[FIRST_FRAME].sides()[1]
-        sample = self.kinds[GENERATED]
+        real, scorer = self.kinds[GENERATED].sides()[0], self.kinds[GENERATED].scorer
+        sides = {kind: sample.sides()[1] for kind, sample in self.kinds.items()}
         n, extractor = setting.protocol.n, "DIS optical flow"
-        for kind, shown in ((GENERATED, made), (FIRST_FRAME, still)):
-            for name, value, interval in _with_intervals(sample.scorer, real, shown):
+        for kind, shown in sides.items():
+            for name, value, interval in _with_intervals(scorer, real, shown):
                 yield setting.score(
                     name,
                     value,
@@ -177,7 +177,7 @@ class Temporal:
                     unit="ratio",
                 )
         # What it is made of. None is good by itself: a still video has 0 everywhere.
-        for kind, shown in ((GENERATED, made), (GROUND_TRUTH, real), (FIRST_FRAME, still)):
+        for kind, shown in {**sides, GROUND_TRUTH: real}.items():
             for column, name in enumerate(MEASURES):
                 value = float(shown[..., column].mean())
                 yield setting.score(
@@ -191,6 +191,16 @@ class Temporal:
 
     def notes(self) -> Iterator[str]:
         yield from ()
+
+
+def baseline(kind: str, truth: Tensor, index: Tensor) -> Tensor:
+    """Videos that need no model, like the real (B, C, T, H, W) ones with these indices."""
+    if kind == FIRST_FRAME:
+        return truth[:, :, :1].expand_as(truth)
+    assert kind == NOISE
+    # Of each clip's own, so that batches and ranks do not matter.
+    draws = [torch.Generator().manual_seed(int(at)) for at in index]
+    return torch.stack([torch.rand(truth.shape[1:], generator=g) * 2 - 1 for g in draws])
 
 
 def rounds_for(features: Tensor) -> int:

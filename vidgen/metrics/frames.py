@@ -20,12 +20,16 @@ RANGE = 2.0  # of pixel values: [-1, 1]
 
 
 class VideoMetric(Metric, ABC):
-    """A per-video number, averaged over all videos; merges across ranks."""
+    """A per-video number, averaged over all videos; merges across ranks.
+
+    `extractor` is what looks at the pixels, for the protocol; empty for plain arithmetic.
+    """
 
     higher_is_better = True
     full_state_update = False
     name: str
     unit = ""
+    extractor = ""
     values: list[Tensor]
 
     def __init__(self, **settings: Any) -> None:

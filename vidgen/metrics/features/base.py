@@ -55,6 +55,12 @@ class Extractor(nn.Module, ABC):
     input: InputSpec
     weights_hash: str = ""
 
+    @property
+    def described(self) -> str:
+        """Name, version and weights, for the protocol of its scores."""
+        weights = f" sha256:{self.weights_hash[:12]}" if self.weights_hash else ""
+        return f"{self.name} {self.version}{weights}"
+
     @abstractmethod
     def extract(self, video: Tensor) -> Tensor:
         """(B, D) or (B * T, D) features of a prepared (B, 3, T, H, W) float32 video in [0, 1]."""
