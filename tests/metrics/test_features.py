@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vidgen.errors import ConfigError, EvaluationError
 from vidgen.metrics.features import r3d18, table, vit, weights
-from vidgen.metrics.features.base import Extractor
 from vidgen.metrics.features.table import EXTRACTORS, build_extractor, score_names
-from vidgen.metrics.frechet import Gaussian, frechet_distance
 
 BUILT_IN = [name for name, row in EXTRACTORS.items() if row.weights is None]
 
@@ -208,59 +205,3 @@ def test_small_transformers_run() -> None:
     video = torch.rand(2, 3, 4, 28, 28)
     assert mae(video).shape == (2, 64)
     assert not torch.allclose(mae(video), mae(video.flip(2)))  # positions are in
-
-
-def spoil(name: str, clips: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    n, t = clips.shape[0], clips.shape[2]
-    x = clips.float()
-    if name == "noise":
-        x = x + 25 * torch.randn(x.shape, generator=generator)
-    elif name == "blur":
-        taps = torch.exp(-(torch.arange(-4, 5).float() ** 2) / 4.5)
-        taps = taps / taps.sum()
-        frames = F.pad(x.flatten(0, 2)[:, None], (4, 4, 4, 4), mode="replicate")
-        frames = F.conv2d(F.conv2d(frames, taps.view(1, 1, 1, 9)), taps.view(1, 1, 9, 1))
-        x = frames.view(x.shape)
-    elif name == "shuffle":
-        x = torch.stack([clip[:, torch.randperm(t, generator=generator)] for clip in x])
-    elif name == "freeze":
-        x = x[:, :, :1].expand_as(x)
-    elif name == "flicker":
-        x = x * (1 + 0.1 * torch.randn(n, 1, t, 1, 1, generator=generator))
-    elif name == "reverse":
-        x = x.flip(2)
-    return x.round().clamp(0, 255).to(torch.uint8)
-
-
-class Ruler:
-    """Fréchet distance to real clips, over that between two halves of the real clips."""
-
-    def __init__(self, extractor: Extractor, windows: Tensor) -> None:
-        self.extractor, self.other = extractor, windows[1::2]
-        self.real = Gaussian.of(self.features(windows[::2]))
-        self.unit = self.distance(self.other)
-
-    def features(self, clips: Tensor) -> Tensor:
-        return torch.cat([self.extractor(part) for part in clips.split(8)])
-
-    def distance(self, clips: Tensor) -> float:
-        return frechet_distance(self.real, Gaussian.of(self.features(clips)))
-
-    def ratio(self, name: str) -> float:
-        return self.distance(spoil(name, self.other)) / self.unit
-
-
-def test_st_stats_see_what_goes_wrong(windows: Tensor) -> None:
-    """Real to real < to blurred < to noisy; order, freezing and flicker are seen."""
-    ruler = Ruler(build_extractor("st-stats"), windows)
-    found = {name: ruler.ratio(name) for name in ("noise", "blur", "shuffle", "freeze", "flicker")}
-    assert 1 < 2.5 < found["blur"] < found["noise"], found
-    assert min(found.values()) > 2.5, found
-
-
-def test_order_is_nothing_to_frames_alone(windows: Tensor) -> None:
-    """Shuffling hurts the distance of videos and leaves that of frames as it was."""
-    frames = Ruler(build_extractor("frame-stats"), windows)
-    assert frames.ratio("shuffle") == pytest.approx(1, rel=1e-4)
-    assert frames.ratio("noise") > 3

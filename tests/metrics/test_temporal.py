@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from vidgen.errors import EvaluationError
 from vidgen.metrics.flow import flow, occluded, warp
-from vidgen.metrics.temporal import consistency, measure, measure_all
+from vidgen.metrics.temporal import consistency, measure
 
 
 def texture(seed: int, size: int = 64) -> np.ndarray:
@@ -91,38 +90,6 @@ class TestMeasure:
     def test_bad_clips(self, clip: np.ndarray) -> None:
         with pytest.raises(EvaluationError, match=r"expected \(T, H, W, 3\) uint8"):
             measure(clip)
-
-
-def spoil(name: str, clips: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    n, _, t, _, _ = clips.shape
-    x = clips.float()
-    if name == "frozen":
-        x = x[:, :, :1].expand_as(x)
-    elif name == "shuffled":
-        x = torch.stack([clip[:, torch.randperm(t, generator=generator)] for clip in x])
-    elif name == "noise":
-        x = x + 12 * torch.randn(x.shape, generator=generator)
-    elif name == "flicker":
-        x = x * (1 + 0.1 * torch.randn(n, 1, t, 1, 1, generator=generator))
-    return x.round().clamp(0, 255).to(torch.uint8)
-
-
-def test_none_of_the_ways_to_cheat_wins(windows: Tensor) -> None:
-    """Other real clips come out ahead of frozen, shuffled, noisy and flickering ones."""
-    small = windows.float().unflatten(3, (32, 2)).unflatten(5, (32, 2)).mean((4, 6))
-    small = small.round().to(torch.uint8)
-    real, other = measure_all(small[::2]), small[1::2]
-    scores = {}
-    for name in ("clean", "frozen", "shuffled", "noise", "flicker"):
-        found = measure_all(spoil(name, other))
-        scores[name] = consistency(real, found)["temporal_consistency"]
-        if name == "frozen":  # perfect in every single measurement, and found out all the same
-            assert found.abs().max() == 0
-    assert real[:, 3].mean() > 0
-    clean = scores.pop("clean")
-    assert clean > 0.5
-    assert max(scores.values()) < 0.65 * clean, (clean, scores)
 
 
 def test_equal_sets_score_one() -> None:
