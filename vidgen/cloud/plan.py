@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from vidgen.cloud.names import check_name, new_name
@@ -14,7 +13,8 @@ from vidgen.cloud.pods import Layout, layout
 from vidgen.cloud.quantity import parse_quantity
 from vidgen.cloud.rayjob import Job
 from vidgen.config.load import dump, load_run
-from vidgen.config.run import RunConfig
+from vidgen.config.load_sweep import Sweep, dump_sweep, load_sweep, parse_sweep
+from vidgen.config.run import RunConfig, ScaleConfig
 from vidgen.errors import ConfigError
 
 _LONGEST_ENV = 100_000  # characters; Linux gives a variable 128 KiB, and a pod could not start
@@ -39,7 +39,7 @@ def plan_train(
     layout(count, pool_name, chosen)
     config = load_run(source, [*overrides, *_for_pool(count, chosen, config)])
     _check_reachable(config)
-    _check_cpus(config, pool_name, chosen)
+    _check_cpus(config.scale, "scale", pool_name, chosen)
     run = name or new_name(config.name, now)
     url = f"{platform.object_store.url}/runs/{run}"
     if config.run not in (None, url):
@@ -60,6 +60,7 @@ def plan_train(
 
 def plan_tune(
     source: str,
+    overrides: Sequence[str],
     platform: Platform,
     *,
     pool: str | None,
@@ -67,23 +68,26 @@ def plan_tune(
     name: str | None,
     now: datetime,
 ) -> Job:
-    """A sweep: its trials share `workers` workers. `vidgen tune` checks the file's keys."""
-    import yaml
-
+    """A sweep, validated whole: its trials share `workers` workers. Raises ConfigError."""
     if name is not None:
         check_name(name)
     pool_name, chosen = platform.pool(pool)
-    try:
-        text = Path(source).read_text(encoding="utf-8")
-        if not isinstance(yaml.safe_load(text), dict):
-            raise ConfigError(f"{source}: a sweep is a mapping of keys")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the sweep {source}: {error}") from None
+    sweep = load_sweep(source, overrides)
+    count = workers or max(1, chosen.gpus_per_node, sweep.config.trial.workers)
+    layout(count, pool_name, chosen)
+    sweep = load_sweep(source, [*overrides, *_for_sweep(count, chosen, sweep)])
+    _check_reachable(sweep.base)
+    _check_cpus(sweep.config.trial, "trial", pool_name, chosen)
+    text = dump_sweep(sweep)
     if len(text) > _LONGEST_ENV:
         raise ConfigError(f"{source}: a sweep of {len(text)} characters", expected="at most 100000")
-    count = workers or max(1, chosen.gpus_per_node)
-    layout(count, pool_name, chosen)
-    run = name or new_name(Path(source).stem, now)
+    run = name or new_name(sweep.config.name, now)
+    url = f"{platform.object_store.url}/runs/{run}"
+    if sweep.config.run not in (None, url):
+        raise ConfigError(
+            f"the sweep sets run: {sweep.config.run}, but the platform keeps it in {url}",
+            fix="Leave `run` out of the sweep.",
+        )
     return Job(
         name=run,
         command="tune",
@@ -91,7 +95,7 @@ def plan_tune(
         recipe=source,
         workers=count,
         pool=pool_name,
-        run_url=f"{platform.object_store.url}/runs/{run}",
+        run_url=url,
     )
 
 
@@ -103,12 +107,15 @@ def replanned(job: Job, platform: Platform) -> Job:
 
     name, pool = platform.pool(job.pool)
     layout(job.workers, name, pool)
-    if job.command == "tune":
-        return job
     where = f"config of run {job.name}"
+    if job.command == "tune":
+        sweep = parse_sweep(job.config, where, ["concurrent=null"])  # as before's workers allowed
+        sweep = parse_sweep(job.config, where, _for_sweep(job.workers, pool, sweep))
+        _check_cpus(sweep.config.trial, "trial", name, pool)
+        return replace(job, config=dump_sweep(sweep))
     config = parse_run(job.config, where)
     config = parse_run(job.config, where, _for_pool(job.workers, pool, config))
-    _check_cpus(config, name, pool)
+    _check_cpus(config.scale, "scale", name, pool)
     return replace(job, config=dump(config))
 
 
@@ -144,6 +151,25 @@ def _for_pool(workers: int, pool: Pool, config: RunConfig) -> list[str]:
     return given
 
 
+def _for_sweep(workers: int, pool: Pool, sweep: Sweep) -> list[str]:
+    """What a pool decides about a sweep: how many trials at a time, and what each runs on."""
+    each = max(1, sweep.config.trial.workers)
+    if each > workers:
+        raise ConfigError(
+            f"a trial of the sweep has {each} workers, and all trials together have {workers}",
+            fix=f"Use --workers {each} or more, or set trial.workers.",
+        )
+    most = min(64, workers // each)
+    given = [
+        f"trial.workers={each}",
+        f"trial.gpus_per_worker={1 if pool.is_gpu else 0}",
+        f"concurrent={min(most, sweep.config.concurrent or most)}",
+    ]
+    if pool.precision != "auto" and sweep.base.train.precision == "auto":
+        given.append(f"set.train.precision={pool.precision}")
+    return given
+
+
 def _check_reachable(config: RunConfig) -> None:
     """A pod sees no laptop: data must be in an object store."""
     url = config.data.url
@@ -154,16 +180,16 @@ def _check_reachable(config: RunConfig) -> None:
         )
 
 
-def _check_cpus(config: RunConfig, name: str, pool: Pool) -> None:
+def _check_cpus(scale: ScaleConfig, keys: str, name: str, pool: Pool) -> None:
     """Ray waits for ever for a worker that asks more CPUs than a pod has."""
     needs = pool.resources
     text = needs.requests.get("cpu") or needs.limits.get("cpu")
     has = max(1, ceil(parse_quantity(text))) if text else 1
-    if config.scale.cpus_per_worker > has:
+    if scale.cpus_per_worker > has:
         raise ConfigError(
-            f"scale.cpus_per_worker is {config.scale.cpus_per_worker:g}, a worker of pool "
+            f"{keys}.cpus_per_worker is {scale.cpus_per_worker:g}, a worker of pool "
             f"'{name}' has {has}",
-            fix=f"--set scale.cpus_per_worker={has}, or give the pool more cpu.",
+            fix=f"--set {keys}.cpus_per_worker={has}, or give the pool more cpu.",
         )
 
 

@@ -173,6 +173,8 @@ def entrypoint(job: Job) -> str:
     line += ["vidgen", job.command, CONFIG_FILE]
     if job.command == "train":
         line += ["--workers", str(job.workers)]
+    else:
+        line += ["--resume"]  # starts one where there is none
     return shlex.join([*line, "--set", f"run={job.run_url}"])
 
 

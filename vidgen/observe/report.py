@@ -194,15 +194,16 @@ class ComparisonPage:
 
 def render(page: Page) -> str:
     """A run's page as HTML."""
-    return _fill("report.html", page)
+    return fill("report.html", page)
 
 
 def render_comparison(page: ComparisonPage) -> str:
     """The page of several runs as HTML."""
-    return _fill("comparison.html", page)
+    return fill("comparison.html", page)
 
 
-def _fill(template: str, page: Page | ComparisonPage) -> str:
+def fill(template: str, page: object, *, also: str = "") -> str:
+    """A page as HTML, with the style and script of all pages and those named `also`."""
     environment = Environment(
         loader=PackageLoader("vidgen.observe"),
         autoescape=True,
@@ -212,8 +213,12 @@ def _fill(template: str, page: Page | ComparisonPage) -> str:
     )
     environment.filters["short"] = short
     folder = resources.files("vidgen.observe") / "templates"
+    names = ["report", also] if also else ["report"]
+
+    def text(suffix: str) -> Markup:
+        files = [folder / f"{name}.{suffix}" for name in names]
+        return Markup("".join(file.read_text(encoding="utf-8") for file in files))
+
     return environment.get_template(template).render(
-        page=page,
-        style=Markup((folder / "report.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "report.js").read_text(encoding="utf-8")),
+        page=page, style=text("css"), script=text("js")
     )

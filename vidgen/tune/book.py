@@ -118,9 +118,9 @@ class Book:
     def ends(self, name: str, state: str, reason: str = "") -> None:
         self._update(name, state, state=state, reason=reason)
 
-    def measured(self, name: str, scores: dict[str, float]) -> None:
-        """The last measurement of a trial."""
-        self._update(name, "measured", final=scores)
+    def measured(self, name: str, scores: dict[str, float], lower: list[str]) -> None:
+        """The last measurement of a trial; of `lower`, less is better."""
+        self._update(name, "measured", final=scores, lower=lower)
 
     def costs(self, names: Iterable[str], gpu_s: float) -> None:
         """So many GPU-seconds more for each of these."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -24,6 +25,7 @@ from vidgen.errors import Interrupted, TrainingError
 from vidgen.observe.exporter import Exporter
 from vidgen.observe.run_metrics import run_label
 from vidgen.tune.book import Book
+from vidgen.tune.final import measure_best, to_measure
 from vidgen.tune.folder import SUMMARY, SweepFolder, Trial
 from vidgen.tune.room import Room, find_room
 from vidgen.tune.schedulers import Curve, make_scheduler
@@ -47,7 +49,9 @@ def run_trials(
         TrainingError: nothing but failures, or Ray could not run the sweep.
     """
     book = Book(sweep, folder, earlier, view.changed)
-    if not any(not trial.finished for trial in earlier.values()) and len(earlier) >= sweep.trials:
+    finished = sum(trial.finished for trial in earlier.values())
+    left = finished < max(len(earlier), sweep.trials)
+    if not left and not to_measure(sweep, book):
         return book
     with_dataset(sweep.base)  # once, before many trials want it
     with (
@@ -57,18 +61,31 @@ def run_trials(
         tempfile.TemporaryDirectory(prefix="vidgen-tune-") as scratch,
     ):
         stop.listen()  # Ray's own handler of SIGTERM ends the process
-        room = find_room(sweep)
-        link = start_link()
-        try:
-            search = _Search(sweep, book, room, link, scratch, resumed=bool(earlier))
-            view.say(f"{room.trials} at a time, {room.text}")
-            with view.open():
-                _follow(search, sweep, book, folder, link, stop, view, exporter)
-        finally:
-            ray.kill(link)
-        folder.write_json(SUMMARY, book.summary())
-        search.check()
+        if left:
+            room = find_room(sweep)
+            link = start_link()
+            try:
+                search = _Search(sweep, book, room, link, scratch, resumed=bool(earlier))
+                view.say(f"{room.trials} at a time, {room.text}")
+                with view.open():
+                    _follow(search, sweep, book, folder, link, stop, view, exporter)
+            finally:
+                ray.kill(link)
+            folder.write_json(SUMMARY, book.summary())
+            search.check()
+        if again := to_measure(sweep, book):
+            view.say(f"measuring {', '.join(trial.name for trial in again)} again")
+            measure_best(sweep, folder, book, view.say, partial(_check, stop, folder))
     return book
+
+
+def _check(stop: Stop, folder: SweepFolder) -> None:
+    if stop.requested():
+        raise Interrupted("stopped while measuring the best trials", fix=_go_on(folder))
+
+
+def _go_on(folder: SweepFolder) -> str:
+    return f"Go on with the same command and --resume (the sweep folder is {folder.url})."
 
 
 def _follow(
@@ -94,7 +111,7 @@ def _follow(
         folder.write_json(SUMMARY, book.summary())
         raise Interrupted(
             f"stopped: {standing(sweep, book)}",
-            fix=f"Go on with: vidgen tune ... --resume (the sweep folder is {folder.url})",
+            fix=_go_on(folder),
         )
     if ending.why:
         view.say(ending.why)
@@ -316,6 +333,8 @@ def _joined(sweep: Sweep) -> Any:
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     }.items():
         os.environ.setdefault(name, value)
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's error is the table's
     trial = sweep.config.trial
     each = max(1, trial.workers) * trial.cpus_per_worker
     count = sweep.config.concurrent or max(1, math.floor((os.cpu_count() or 1) / each))

@@ -46,6 +46,7 @@ class Trial:
         exploits: how often it went on from another trial's weights.
         reason: why it was stopped or failed.
         final: scores of the last measurement, by name.
+        lower: those of them that are better when they are smaller.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Trial:
     exploits: int = 0
     reason: str = ""
     final: dict[str, float] = field(default_factory=dict)
+    lower: list[str] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:

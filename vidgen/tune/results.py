@@ -15,6 +15,17 @@ from vidgen.tune.book import Book
 from vidgen.tune.folder import BEST, RESULTS, SweepFolder, Trial
 
 
+def chosen(sweep: Sweep, book: Book) -> Trial:
+    """The best trial: by the score that `final.by` names where it was measured, else by metric."""
+    by = sweep.config.final.by
+    measured = [trial for trial in book.trials() if by in trial.final]
+    if measured:
+        return min(measured, key=lambda t: t.final[by] * (1 if by in t.lower else -1))
+    best = book.best()
+    assert best is not None
+    return best
+
+
 def best_config(sweep: Sweep, trial: Trial) -> RunConfig:
     """A trial as a run of its own: its values, and everything else as in the recipe."""
     config, base = sweep.run_config(trial.name, trial.values), sweep.base
@@ -39,8 +50,7 @@ def best_config(sweep: Sweep, trial: Trial) -> RunConfig:
 
 def write_best(sweep: Sweep, folder: SweepFolder, book: Book) -> Trial:
     """best.yaml; returns the trial it is of."""
-    best = book.best()
-    assert best is not None
+    best = chosen(sweep, book)
     folder.store.write(BEST, dump(best_config(sweep, best)).encode())
     return best
 

@@ -62,7 +62,7 @@ class SweepView:
 
     def _line(self, trial: Trial, what: str) -> str:
         metric, steps = self._sweep.config.metric, self._sweep.steps
-        score = "" if trial.score is None else f", {metric} {trial.score:.4f}"
+        score = "" if trial.score is None else f", {metric} {trial.score:.4g}"
         if what == "started":
             return f"{trial.name} started: {_values(trial)}"
         if what == "scored":
@@ -105,7 +105,7 @@ def as_table(sweep: Sweep, book: Book, most: int) -> Table:
     )
     for trial in trials[:most]:
         color = _COLORS.get(trial.state, "")
-        score = "-" if trial.score is None else f"{trial.score:.4f}"
+        score = "-" if trial.score is None else f"{trial.score:.4g}"
         table.add_row(
             trial.name,
             f"[{color}]{trial.state}[/]" if color else trial.state,
@@ -122,7 +122,7 @@ def standing(sweep: Sweep, book: Book) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in book.counts().items() if count)
     best = book.best()
     metric = sweep.config.metric
-    found = "" if best is None else f"; best {metric} {best.score:.4f} ({best.name})"
+    found = "" if best is None else f"; best {metric} {best.score:.4g} ({best.name})"
     gpu = "GPU" if sweep.config.trial.gpus_per_worker else "CPU"
     return (
         f"{sweep.trials} trials: {counts}{found}; "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from vidgen.config.load_sweep import Sweep
-from vidgen.errors import TrainingError
+from vidgen.errors import TrainingError, did_you_mean
 from vidgen.tune.book import Book
 from vidgen.tune.driver import run_trials
-from vidgen.tune.folder import BEST, PAGE, RESULTS, SweepFolder
+from vidgen.tune.folder import BEST, SweepFolder, Trial
+from vidgen.tune.page import write_page
 from vidgen.tune.results import write_best, write_results
 from vidgen.tune.table import SweepView, standing
 
@@ -35,9 +36,19 @@ def tune(sweep: Sweep, *, resume: bool = False) -> Book:
         )
     write_results(sweep, folder, book)
     best = write_best(sweep, folder, book)
+    page = write_page(sweep, folder, book)
     view.say(standing(sweep, book))
-    view.say(f"best: {best.name}, {sweep.config.metric} {best.score:.4f}")
-    view.say(f"next:\n  vidgen train {folder.url}/{BEST}")
-    assert PAGE
-    assert RESULTS
+    _say_chosen(sweep, book, best, view)
+    view.say(f"page: {page}\nnext:\n  vidgen train {folder.url}/{BEST}")
     return book
+
+
+def _say_chosen(sweep: Sweep, book: Book, best: Trial, view: SweepView) -> None:
+    by = sweep.config.final.by
+    known = sorted({name for trial in book.trials() for name in trial.final})
+    if known and by not in known:
+        view.say(
+            f"final.by: no score '{by}'{did_you_mean(by, known)}; there are {', '.join(known)}"
+        )
+    measured = f", {by} {best.final[by]:.4g}" if by in best.final else ""
+    view.say(f"best: {best.name}, {sweep.config.metric} {best.score:.4g}{measured}")

@@ -10,12 +10,17 @@ import click
 
 from vidgen.cloud.session import Session, platform_option
 from vidgen.cloud.structured import output_option, print_value
-from vidgen.errors import ConfigError
 
 
 @click.command()
 @click.argument("source", metavar="RECIPE|FILE", required=False)
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a config key.")
+@click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a key of config or sweep.",
+)
 @click.option("--tune", metavar="FILE", help="Run a sweep instead of one training.")
 @click.option("--pool", metavar="NAME", help="Where to run; default: the platform's.")
 @click.option("--workers", type=click.IntRange(min=1), help="Ranks; default: one node of the pool.")
@@ -55,9 +60,7 @@ def command(
     platform = session.platform
     now = datetime.now(timezone.utc)
     if tune is not None:
-        if overrides:
-            raise ConfigError("--set changes a run's config; a sweep's keys are in its file")
-        job = plan_tune(tune, platform, pool=pool, workers=workers, name=name, now=now)
+        job = plan_tune(tune, overrides, platform, pool=pool, workers=workers, name=name, now=now)
     else:
         assert source is not None
         job = plan_train(

@@ -1,0 +1,85 @@
+"""Sweeps of the tests' family on a small Ray of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+from engine.conftest import clips, config_on  # noqa: F401 - fixtures
+
+from vidgen.config.load_sweep import Sweep, parse_sweep
+
+TESTS = Path(__file__).parents[1]
+
+MakeSweep = Callable[..., Sweep]
+
+
+def sweep_text(clips: Path, folder: Path, **keys: Any) -> str:  # noqa: F811
+    """A sweep of 4 trials of 12 steps that validate every 2, in the trials' own processes."""
+    train = {
+        "steps": 12,
+        "validate_every": 2,
+        "checkpoint_every": 4,
+        "sample_every": 0,
+        "ema_decay": 0,
+    }
+    run = config_on(clips, folder, train={**train, **keys.pop("train", {})}, run=None)
+    model = keys.pop("model", {})
+    document: dict[str, Any] = {
+        "name": "test",
+        "run": str(folder / "sweep"),
+        "recipe": run.model_dump(mode="json"),
+        "set": {f"model.{key}": value for key, value in model.items()},
+        "space": {"optimizer.lr": {"loguniform": [1e-3, 1e-1]}},
+        "budget": {"trials": 4},
+        "trial": {"workers": 0},
+        "concurrent": 2,
+        "final": {"top": 0},
+    }
+    return yaml.safe_dump({**document, **keys}, sort_keys=False)
+
+
+@pytest.fixture
+def make_sweep(clips: Path, tmp_path: Path) -> MakeSweep:  # noqa: F811
+    """Keyword arguments replace keys of `sweep_text`; train and model change the recipe."""
+    return lambda **keys: parse_sweep(sweep_text(clips, tmp_path, **keys), "sweep.yaml")
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One small Ray for all; its workers find the tests' family."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{TESTS}:{os.environ.get('PYTHONPATH', '')}")
+        for name, value in {
+            "RAY_worker_niceness": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "RAY_AIR_NEW_OUTPUT": "0",
+            "OMP_NUM_THREADS": "1",
+        }.items():
+            patch.setenv(name, value)
+        ray.init(
+            address="local", num_cpus=4, include_dashboard=False,
+            object_store_memory=100 * 1024**2, log_to_driver=False, logging_level="ERROR",
+        )  # fmt: skip
+        yield
+        ray.shutdown()
+
+
+def left_over() -> tuple[list[str], list[str]]:
+    """Actors that are alive and placement groups that are not removed, in the Ray joined here."""
+    from ray.util import placement_group_table
+
+    actors = ray._private.state.actors()
+    alive = [a["ActorClassName"] for a in actors.values() if a["State"] != "DEAD"]
+    groups = [
+        str(group["name"] or group["placement_group_id"])
+        for group in placement_group_table().values()
+        if group["state"] != "REMOVED"
+    ]
+    return alive, groups
