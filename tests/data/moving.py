@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidgen.config.base import FamilyConfig
 from vidgen.config.run import DataConfig, RunConfig, TrainConfig
+from vidgen.data.manifest import Row
 from vidgen.data.video import write_mp4
 
 
@@ -22,13 +24,18 @@ def moving_square(
     video = np.empty((frames, height, width, 3), np.uint8)
     left, right = draw.integers(0, 256, (2, 3))
     video[:] = np.linspace(left, right, width).astype(np.uint8)
-    colour = draw.integers(0, 256, 3)
+    colour = (left + draw.integers(96, 160, 3)) % 256
     y0, x0 = draw.integers(0, height - 12), draw.integers(0, width - 12)
     dy, dx = draw.choice([-2, -1, 1, 2], 2)
     for t in range(frames):
-        y, x = (y0 + t * dy) % (height - 12), (x0 + t * dx) % (width - 12)
+        y, x = _bounce(y0 + t * dy, height - 13), _bounce(x0 + t * dx, width - 13)
         video[t, y : y + 12, x : x + 12] = colour
     return video
+
+
+def _bounce(place: int, last: int) -> int:
+    """To and fro between 0 and `last`; a jump would be a cut."""
+    return last - abs(place % (2 * last) - last) if last > 0 else 0
 
 
 def make_sources(folder: Path, count: int, *, labels: int = 2, **shape: Any) -> Path:
@@ -43,6 +50,20 @@ def make_sources(folder: Path, count: int, *, labels: int = 2, **shape: Any) -> 
     return folder
 
 
+def clip_bytes(dataset: Path, row: Row | dict[str, Any]) -> bytes:
+    """The MP4 file of a packed clip."""
+    values = row if isinstance(row, dict) else asdict(row)
+    data = (dataset / values["clip"]).read_bytes()
+    return data[values["offset"] : values["offset"] + values["bytes"]]
+
+
+class AnyClip(FamilyConfig):
+    """Any conditions, any shape: what is tested here ends before the model."""
+
+    reads: ClassVar = frozenset({"label", "text", "image", "sketch", "past"})
+    any_size: ClassVar[bool] = True
+
+
 def run_config(
     url: str = "unused", *, batch_size: int = 4, seed: int = 0, **data: object
 ) -> RunConfig:
@@ -54,7 +75,7 @@ def run_config(
             "name": "test",
             "seed": seed,
             "data": DataConfig(url=url, **shape),  # type: ignore[arg-type]
-            "model": FamilyConfig(
+            "model": AnyClip(
                 family="flow",
                 conditions=conditions,  # type: ignore[arg-type]
                 past_frames=2 if "past" in conditions else 0,  # type: ignore[operator]

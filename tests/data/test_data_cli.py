@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
         *(str(raw), str(tmp_path / "made"), "--set", "width=64", "--set", "workers=2"),
     ]
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not list((tmp_path / "made").glob("clips/*/*.mp4")):
+    while not list((tmp_path / "made").glob("parts/*")):
         assert started.poll() is None
         time.sleep(0.02)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does
@@ -116,9 +117,9 @@ def test_inspection_warns_of_what_is_wrong(tmp_path: Path) -> None:
         (raw / f"bad{n}.mp4").write_text("x")
     with (raw / "captions.csv").open("w", newline="") as file:
         csv.writer(file).writerows([*rows, ["12.mp4", "", "", "train"]])
-    prepare(
-        str(raw), str(tmp_path / "made"), PrepareOptions(width=32, height=32, fps=12, workers=2)
-    )
+    keep: Any = {"min_brightness": 0, "max_blur": 1, "max_frozen": 1, "duplicates": "keep"}
+    options = PrepareOptions(width=32, height=32, fps=12, workers=2, min_moving=0, **keep)
+    prepare(str(raw), str(tmp_path / "made"), options)
     warnings = "\n".join(inspect(str(tmp_path / "made"))["warnings"])
     for text in (
         "1 of 13 clips have no caption",

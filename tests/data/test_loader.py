@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from moving import make_sources, run_config
+from moving import clip_bytes, make_sources, run_config
 from torch import Tensor
 
 from vidgen.config.prepare import PrepareOptions
@@ -99,7 +99,7 @@ def test_seeds_and_windows_follow_the_run_seed(dataset: Dataset) -> None:
     assert len(set(seeds.tolist())) == 8
 
 
-def test_every_condition_is_what_it_says(dataset: Dataset) -> None:
+def test_every_condition_is_what_it_says(dataset: Dataset, prepared: Path) -> None:
     names = ("label", "text", "image", "sketch", "past")
     (batch,) = take(batches(dataset, run_config(conditions=names)), 1)
     cond = batch.cond
@@ -114,7 +114,7 @@ def test_every_condition_is_what_it_says(dataset: Dataset) -> None:
     for n in range(4):
         row = by_caption[decode_text(cond.text[n])]  # type: ignore[index]
         assert dataset.labels[cond.label[n]] == row.label  # type: ignore[index]
-        clip = decode(dataset.store.read(row.clip), fps=12, size=(16, 16))
+        clip = decode(clip_bytes(prepared, row), fps=12, size=(16, 16))
         whole = torch.cat([cond.past[n], batch.video[n]], dim=1).permute(1, 2, 3, 0)
         starts = [
             s
@@ -135,10 +135,10 @@ def test_windows_move_within_a_clip(dataset: Dataset) -> None:
     assert len(firsts) == 6
 
 
-def test_a_lower_rate_takes_every_other_frame(dataset: Dataset) -> None:
+def test_a_lower_rate_takes_every_other_frame(dataset: Dataset, prepared: Path) -> None:
     config = run_config(fps=6, frames=12)
     (part,) = eval_batches(dataset, config, split="val", limit=1, batch_size=4)
-    clip = decode(dataset.store.read(part.rows[0].clip), fps=12, size=(16, 16))
+    clip = decode(clip_bytes(prepared, part.rows[0]), fps=12, size=(16, 16))
     expected = torch.from_numpy(clip[::2]).float() / 127.5 - 1
     assert torch.equal(part.batch.video[0].permute(1, 2, 3, 0), expected)
 
@@ -172,13 +172,13 @@ def test_reading_ahead_stops_at_the_limit(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    real = fetch.PackedClips.__call__
+    real = fetch.WindowReader.__call__
 
-    def counted(self: fetch.PackedClips, key: str) -> np.ndarray:
-        made.append(key)
-        return real(self, key)
+    def counted(self: fetch.WindowReader, place: fetch.Window) -> np.ndarray:
+        made.append(place)
+        return real(self, place)
 
-    monkeypatch.setattr(fetch.PackedClips, "__call__", counted)
+    monkeypatch.setattr(fetch.WindowReader, "__call__", counted)
     config = run_config(cache=False, prefetch=2)
     with batches(dataset, config) as loader:
         threading.Event().wait(1.5)
@@ -221,16 +221,21 @@ def test_runs_that_do_not_fit_the_data(dataset: Dataset) -> None:
 
 def test_damaged_data_sets(prepared: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(prepared, tmp_path / "copy"))
-    for clip in (copy / "clips").rglob("*.mp4"):
-        clip.write_bytes(clip.read_bytes()[:1000])
-    expect(run_config(), open_dataset(str(copy)), r"cannot decode .*\.mp4.*Prepare the data set")
-    expect(run_config(loader_workers=1), open_dataset(str(copy)), r"cannot decode .*\.mp4")
-    for clip in (copy / "clips").rglob("*.mp4"):
-        clip.unlink()
-    expect(run_config(), open_dataset(str(copy)), r"\.mp4 does not exist")
+    (pack,) = copy.glob("packs/*.clips")
+    whole = pack.read_bytes()
+    pack.write_bytes(bytes(len(whole)))
+    says = r"cannot decode 2 of 16 clips.*\.mp4.*Prepare the data set"
+    expect(run_config(), open_dataset(str(copy)), says)
+    expect(run_config(loader_workers=1), open_dataset(str(copy)), says)
+    pack.write_bytes(whole[:1000])
+    expect(run_config(), open_dataset(str(copy)), r"\.clips has 1000 bytes; expected at least")
+    pack.unlink()
+    expect(run_config(), open_dataset(str(copy)), r"\.clips does not exist")
+    (copy / "rows" / "00000.arrow").write_bytes(bytes(100_000))
+    expect(run_config(), open_dataset(str(copy)), r"rows/00000.arrow is damaged.*Prepare")
     (copy / "manifest.parquet").write_bytes(b"PAR1 not really PAR1")
     with pytest.raises(DataError, match=r"manifest\.parquet is damaged"):
-        open_dataset(str(copy))
+        _ = open_dataset(str(copy)).table
     for text, says in (
         ("{", "is damaged"),
         ('{"version": 1}', "damaged: width"),
@@ -238,7 +243,7 @@ def test_damaged_data_sets(prepared: Path, tmp_path: Path) -> None:
         (copy / "dataset.json").write_text(text)
         with pytest.raises(DataError, match=says):
             open_dataset(str(copy))
-    newer = (prepared / "dataset.json").read_text().replace('"version": 1', '"version": 99')
+    newer = (prepared / "dataset.json").read_text().replace('"version": 2', '"version": 99')
     (copy / "dataset.json").write_text(newer)
     with pytest.raises(DataError, match=r"version 99; expected version"):
         open_dataset(str(copy))

@@ -23,7 +23,15 @@ from vidgen.errors import DataError, StorageError
 from vidgen.storage.open import open_store
 
 OPTIONS = PrepareOptions(
-    output="index", width=32, height=32, fps=10, clip_seconds=1, fit="stretch", workers=2
+    output="index",
+    width=32,
+    height=32,
+    fps=10,
+    clip_seconds=1,
+    fit="stretch",
+    workers=2,
+    max_noise=1,  # the videos are nothing but noise
+    duplicates="keep",
 )
 
 
@@ -48,7 +56,7 @@ def dataset(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("index") / "set"
     summary = prepare(str(videos), str(folder), OPTIONS)
     assert summary.sources.kept == 6
-    assert summary.rejects == {"not_video": 1}
+    assert summary.rejects == {"not_video": 1, "too_short": 4}
     assert summary.originals == str(videos)
     return folder
 

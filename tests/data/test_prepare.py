@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -14,15 +15,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
 from made_video import Recipe, make_video
-from moving import make_sources, moving_square
+from moving import clip_bytes, make_sources, moving_square
 
 from vidgen.config.prepare import PrepareOptions
+from vidgen.data.cut import Job, Record
 from vidgen.data.dataset import open_dataset
 from vidgen.data.manifest import MANIFEST, REJECTS, SUMMARY, DatasetSummary, read_rejects
-from vidgen.data.prepare import Progress, prepare
+from vidgen.data.pool import Outcome
+from vidgen.data.prepare import Progress, on_this_machine, prepare
 from vidgen.data.video import decode, encode_mp4, write_mp4
 from vidgen.errors import ConfigError, DataError, NotFoundInStore, StorageError
 from vidgen.storage.local import LocalStore
@@ -40,7 +46,7 @@ def test_every_row_is_true(prepared: Path, sources: Path) -> None:
     assert dataset.summary.clips == {"train": 16, "val": 2, "test": 2}
     assert dataset.labels == ("kind0", "kind1")
     for row in dataset.table.to_pylist():
-        data = (prepared / row["clip"]).read_bytes()
+        data = clip_bytes(prepared, row)
         assert (len(data), hashlib.sha256(data).hexdigest()) == (row["bytes"], row["sha256"])
         clip = decode(data, fps=row["fps"])
         assert clip.shape == (row["frames"], row["height"], row["width"], 3) == (24, 32, 32, 3)
@@ -59,12 +65,13 @@ def test_the_same_bytes_again_and_nothing_redone(
     prepared: Path, sources: Path, tmp_path: Path
 ) -> None:
     before = files_of(prepared)
-    stamps = {stat.key: stat.etag for stat in LocalStore(prepared).list("clips/")}
+    stamps = {stat.key: stat.etag for stat in LocalStore(prepared).list("packs/")}
     calls: list[Progress] = []
     prepare(str(sources), str(prepared), SMALL, progress=calls.append)
     assert calls == []
     assert files_of(prepared) == before
-    assert {stat.key: stat.etag for stat in LocalStore(prepared).list("clips/")} == stamps
+    after = {stat.key: stat.etag for stat in LocalStore(prepared).list("packs/")}
+    assert {key: after[key] for key in stamps if key.endswith(".clips")}.items() <= stamps.items()
     prepare(str(sources), str(tmp_path), SMALL.model_copy(update={"workers": 1}))
     assert files_of(tmp_path) == before
 
@@ -76,8 +83,8 @@ def test_from_bucket_to_bucket(prepared: Path, sources: Path, s3_bucket: str) ->
     prepare(f"{s3_bucket}/raw", f"{s3_bucket}/made", SMALL)
     made = open_store(f"{s3_bucket}/made")
     assert {name: made.read(name) for name in (MANIFEST, REJECTS, SUMMARY)} == files_of(prepared)
-    local = {stat.key: stat.size for stat in LocalStore(prepared).list("clips/")}
-    assert {stat.key: stat.size for stat in made.list("clips/")} == local
+    local = {stat.key: stat.size for stat in LocalStore(prepared).list("packs/")}
+    assert {stat.key: stat.size for stat in made.list("packs/")} == local
 
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
@@ -98,17 +105,25 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no prepared data set"):
         open_dataset(str(tmp_path / "a"))
     text = "".join(path.read_text() for path in journal.glob("*.jsonl"))
-    done = {clip["clip"] for line in text.splitlines() for clip in json.loads(line)["clips"]}
+    done = {json.loads(line)["source"] for line in text.splitlines()}
     assert done
-    stamps = {key: (tmp_path / "a" / key).stat().st_mtime_ns for key in done}
 
     options = PrepareOptions(width=64, height=64, workers=2)
-    prepare(str(raw), str(tmp_path / "a"), options)
-    assert {key: (tmp_path / "a" / key).stat().st_mtime_ns for key in done} == stamps
+    asked: list[str] = []
+
+    def spread(jobs: list[Job], options: PrepareOptions) -> Iterator[Outcome[Job, Record]]:
+        asked.extend(job.stat.key for job in jobs)
+        return on_this_machine(jobs, options)
+
+    prepare(str(raw), str(tmp_path / "a"), options, spread=spread)
+    assert set(asked) == {path.name for path in raw.glob("*.mp4")} - done
     prepare(str(raw), str(tmp_path / "b"), options)
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
-    keys = [[s.key for s in LocalStore(tmp_path / x).list("clips/")] for x in "ab"]
+    keys = [
+        [s.key for s in LocalStore(tmp_path / x).list() if "journal" not in s.key] for x in "ab"
+    ]
     assert keys[0] == keys[1]
+    assert not any(key.startswith("parts/") for key in keys[0])
 
 
 @contextmanager
@@ -139,7 +154,7 @@ def signalled(name: str, what: signal.Signals) -> Iterator[list[int]]:
 @pytest.fixture
 def two_and_a_slow_one(tmp_path: Path) -> Path:
     raw = make_sources(tmp_path / "raw", 2)
-    write_mp4(raw / "a-slow.mp4", moving_square(9, frames=200, height=480, width=640), 30)
+    write_mp4(raw / "a-slow.mp4", moving_square(9, frames=200).repeat(10, 1).repeat(10, 2), 30)
     return raw
 
 
@@ -172,9 +187,13 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetSummary]
     """A folder of everything that is found where videos should be, prepared."""
     raw = make_sources(tmp_path_factory.mktemp("zoo"), 3)
     good = encode_mp4(moving_square(3), 12)
-    for name in ("-dash.mp4", "sp ace 'q\" ü\n.mp4", "sub/dir/x.MP4", "no_extension"):
+    names = ("-dash.mp4", "sp ace 'q\" ü\n.mp4", "sub/dir/x.MP4", "no_extension")
+    for number, name in enumerate(names):
         (raw / name).parent.mkdir(parents=True, exist_ok=True)
-        (raw / name).write_bytes(good)
+        (raw / name).write_bytes(encode_mp4(moving_square(20 + number), 12))
+    (raw / "w000.mp4").write_bytes((raw / "v000.mp4").read_bytes())
+    for name, data in broken_ones(raw.parent).items():
+        (raw / name).write_bytes(data)
     (raw / "empty.mp4").touch()
     (raw / "text.mp4").write_text("hello\n" * 99)
     (raw / "playlist.mp4").write_text("ffconcat version 1.0\nfile v000.mp4\n")
@@ -194,12 +213,42 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetSummary]
     write_mp4(raw / "slides.mp4", moving_square(4), 1)
     deep = Recipe(container="matroska", codec="libx264", pix_fmt="yuv420p10le", frames=60)
     make_video(raw / "ten_bit.mkv", deep)
-    broken = bytearray(make_video(raw / "broken.mkv", deep).read_bytes())
+    broken = bytearray((raw / "ten_bit.mkv").read_bytes())
     for at in range(2000, len(broken), 50):
         broken[at] ^= 0xFF
     (raw / "broken.mkv").write_bytes(broken)
     made = tmp_path_factory.mktemp("zoo-made")
-    return made, prepare(str(raw), str(made), SMALL)
+    return made, prepare(str(raw), str(made), SMALL.model_copy(update={"max_noise": 1.0}))
+
+
+def broken_ones(folder: Path) -> dict[str, bytes]:
+    """Files that claim to be videos, by name."""
+    sound = folder / "sound.mp4"
+    with av.open(str(sound), "w") as container:
+        stream: Any = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        frame.rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    raw = make_video(folder / "raw.avi", Recipe(container="avi", codec="rawvideo", frames=3))
+    huge = bytearray(raw.read_bytes())
+    at = huge.index(b"strf") + 8 + 4  # width and height in BITMAPINFOHEADER
+    huge[at : at + 8] = struct.pack("<ii", 12_000, 12_000)
+    secret = folder / "secret.mp4"
+    plain = make_video(folder / "plain.mp4", Recipe(container="mp4", codec="libx264"))
+    keys = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb"}
+    keys |= {"encryption_scheme": "cenc-aes-ctr", "encryption_kid": keys["encryption_key"]}
+    with av.open(str(plain)) as source, av.open(str(secret), "w", options=keys) as target:
+        out = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = out
+                target.mux(packet)
+    return {
+        "sound.mp4": sound.read_bytes(),
+        "huge.avi": bytes(huge),
+        "secret.mp4": secret.read_bytes(),
+    }
 
 
 @pytest.mark.xdist_group("zoo")
@@ -219,10 +268,14 @@ def test_everything_is_kept_rejected_or_skipped(zoo: tuple[Path, DatasetSummary]
         "one_frame.mp4": "too_short",
         "slides.mp4": "low_rate",
         "broken.mkv": "corrupt",
+        "sound.mp4": "not_video",
+        "huge.avi": "too_many_pixels",
+        "secret.mp4": "corrupt",
+        **dict.fromkeys(("v000.mp4", "w000.mp4"), "duplicate"),
     }
     kept = set(open_dataset(str(made)).table["source"].to_pylist())
     assert kept == {
-        *("v000.mp4", "v001.mp4", "v002.mp4", "link.mp4", "ten_bit.mkv"),
+        *("link.mp4", "v001.mp4", "v002.mp4", "ten_bit.mkv"),
         *("-dash.mp4", "sp ace 'q\" ü\n.mp4", "sub/dir/x.MP4", "no_extension"),
     }
     n = summary.sources
@@ -236,7 +289,7 @@ def test_everything_is_kept_rejected_or_skipped(zoo: tuple[Path, DatasetSummary]
 def test_no_clip_of_a_rejected_source_stays(zoo: tuple[Path, DatasetSummary]) -> None:
     made, _ = zoo
     rows = set(open_dataset(str(made)).table["clip"].to_pylist())
-    assert {stat.key for stat in LocalStore(made).list("clips/")} == rows
+    assert {s.key for s in LocalStore(made).list("packs/") if s.key.endswith(".clips")} == rows
 
 
 def test_long_sources_become_several_clips_of_one_split(tmp_path: Path) -> None:
@@ -276,7 +329,8 @@ def test_changed_new_and_removed_sources(tmp_path: Path) -> None:
     assert summary.sources.kept == 4
     prepare(str(raw), str(tmp_path / "fresh"), SMALL)
     assert files_of(made) == files_of(tmp_path / "fresh")
-    assert len(list(LocalStore(made).list("clips/"))) == 4
+    names = [{s.key for s in LocalStore(at).list("packs/")} for at in (made, tmp_path / "fresh")]
+    assert names[0] == names[1]
 
 
 def test_dest_inside_src_is_not_a_source(tmp_path: Path) -> None:

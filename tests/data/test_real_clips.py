@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from moving import run_config
+from moving import clip_bytes, run_config
 
 from vidgen.config.prepare import PrepareOptions
 from vidgen.data.dataset import open_dataset
@@ -63,7 +63,7 @@ def test_clips_show_what_the_source_shows(made: Path, real_clips: Path) -> None:
         source = real_clips / row["source"]
         if row["start_s"] or source.stat().st_size > 500_000:
             continue
-        clip = decode(made / row["clip"], fps=8).astype(int)
+        clip = decode(clip_bytes(made, row), fps=8).astype(int)
         original = decode(source, fps=8, size=(64, 64))[: len(clip)].astype(int)
         assert np.abs(clip - original).mean() < 6, row["source"]
 

@@ -121,7 +121,7 @@ def test_unseen_captions(make_config: MakeConfig, clips: Path) -> None:
         index = table.schema.get_field_index("caption")
         changed = table.set_column(index, "caption", pa.array(column))
         return HeldOut(
-            dataset=type(dataset)(store=dataset.store, summary=dataset.summary, table=changed),
+            dataset=dataset.with_rows(changed),
             config=config,
             limit=10,
         )

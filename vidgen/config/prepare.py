@@ -14,6 +14,9 @@ Even = Annotated[int, Field(ge=16, le=4096, multiple_of=2)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
+_AFTER_CUTTING = {"split", "seed", "workers", "timeout_s", "duplicates", "folder_labels"}
+
+
 class PrepareOptions(Strict):
     """Shape of the clips, which videos are good enough, and how sources are split."""
 
@@ -37,8 +40,34 @@ class PrepareOptions(Strict):
     """Sources with fewer frames per second are left out: they would stand still between frames."""
     min_moving: Ratio = 0.002
     """Share of pixels that must change visibly within a clip; fewer is a still."""
+    max_frozen: Ratio = 0.6
+    """Share of a clip that may show the very same picture without a break."""
+    min_brightness: Ratio = 0.03
+    """Mean luma below which a clip is left out as dark."""
+    max_brightness: Ratio = 0.97
+    """Mean luma above which a clip is left out as bright."""
+    max_blur: Ratio = 0.55
+    """Blur at the prepared size, 0 sharp to 1, above which a clip is left out; 1: never."""
+    max_noise: Ratio = 0.05
+    """Noise at the prepared size, relative to full scale, above which a clip is left out."""
+    letterbox: Literal["crop", "reject", "keep"] = "crop"
+    """What to do about black bars around the picture."""
     max_damaged: Ratio = 0.05
     """Share of damaged frames above which a source is left out."""
+    missing: Literal["interpolate", "drop", "keep"] = "interpolate"
+    """Frames that are lost or damaged: blend their neighbours, leave the clip out, or show the
+    nearest one. An index data set reads the originals, so there interpolate means drop."""
+    max_missing: Ratio = 0.25
+    """Share of interpolated frames above which a clip is left out."""
+    denoise: Literal["off", "nlmeans", "atadenoise"] = "off"
+    """FFmpeg filter that every frame goes through before it is scaled; needs output=pack."""
+    shots: bool = True
+    """Look for cuts, and let no clip reach over one."""
+    duplicates: Literal["remove", "exact", "keep"] = "remove"
+    """Clips that another clip already shows: leave out the same and nearly the same ones, the same
+    ones only, or none. Sources that share any stay in one split."""
+    folder_labels: Literal["auto", "always", "never"] = "auto"
+    """Whether the folder that a video lies in is its label; auto: if no label is written down."""
     max_pixels: Annotated[int, Field(gt=0)] = 8192 * 4320
     """Largest frame that is decoded, in pixels."""
     crf: Annotated[int, Field(ge=0, le=51)] = 18
@@ -58,6 +87,8 @@ class PrepareOptions(Strict):
     def _fits_together(self) -> PrepareOptions:
         if abs(sum(self.split) - 1) > 1e-6:
             raise ValueError(f"split shares must add up to 1, got {list(self.split)}")
+        if self.denoise != "off" and self.output == "index":
+            raise ValueError("denoise needs output=pack: an index reads the originals as they are")
         if self.min_seconds > self.clip_seconds:
             raise ValueError(
                 f"min_seconds {self.min_seconds:g} is over clip_seconds {self.clip_seconds:g}"
@@ -66,7 +97,7 @@ class PrepareOptions(Strict):
 
     def cutting(self) -> dict[str, object]:
         """The options that decide what the clips look like."""
-        return self.model_dump(mode="json", exclude={"split", "seed", "workers", "timeout_s"})
+        return self.model_dump(mode="json", exclude=_AFTER_CUTTING)
 
     def fingerprint(self) -> str:
         """Equal for options that cut a source into the same clips."""

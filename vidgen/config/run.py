@@ -40,6 +40,34 @@ class BucketConfig(Strict):
     """First step that may no longer; empty: to the end."""
 
 
+class AugmentConfig(Strict):
+    """Random changes to training clips, the same for all frames of one; nothing by default."""
+
+    flip: Ratio = 0.0
+    """Share of clips that are mirrored left to right."""
+    flip_vertical: Ratio = 0.0
+    """Share of clips that are turned upside down."""
+    rotate: float = Field(default=0.0, ge=0, le=45)
+    """Largest turn to either side, degrees."""
+    zoom: float = Field(default=1.0, ge=1, le=4)
+    """Largest factor to zoom in by; the part that is shown lies anywhere."""
+    brightness: Ratio = 0.0
+    """Brightness is times 1 - x to 1 + x; so for the next two."""
+    contrast: Ratio = 0.0
+    saturation: Ratio = 0.0
+    noise: Ratio = 0.0
+    """Largest standard deviation of added noise, of full scale."""
+    speed: float = Field(default=1.0, ge=1, le=4)
+    """Largest factor by which a clip is played faster or slower."""
+    shift: bool = True
+    """Begin anywhere in the clip; off: show its middle."""
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether there is anything to do once frames are decoded."""
+        return self.model_copy(update={"speed": 1.0, "shift": True}) != AugmentConfig()
+
+
 class DataConfig(Strict):
     """Which clips, and their shape on the way into the model."""
 
@@ -64,6 +92,15 @@ class DataConfig(Strict):
     """Decoder processes per rank; 0 decodes in a thread of the training process."""
     prefetch: PositiveInt = 4
     """Batches decoded ahead, per rank."""
+    pin_memory: bool = True
+    """Hand batches over in page-locked memory where a GPU trains: copies then overlap."""
+    augment: AugmentConfig = AugmentConfig()
+    """Changes to training clips; validation and evaluation see them as they are."""
+    max_bad: Ratio = 0.01
+    """Share of the clips that may turn out not to decode before the run stops; each is replaced by
+    another one and listed below quarantine/ in the run folder."""
+    skip: str | None = None
+    """List of clips to leave out: JSON lines of source and start_s, as below quarantine/."""
     originals: str | None = None
     """Where the videos of an index data set are now; empty: where they were prepared from."""
     disk_cache: str | None = None

@@ -1,4 +1,4 @@
-"""Captions and labels: captions.csv at SRC, or a sidecar x.json or x.txt beside x.mp4."""
+"""Captions and labels: captions.csv at SRC, a sidecar x.json or x.txt beside x.mp4, or folders."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from vidgen.data.manifest import SPLITS
 from vidgen.errors import DataError, did_you_mean
 from vidgen.storage.base import Store
 
 TABLE = "captions.csv"
+_FIELDS = ("caption", "label", "scene", "action", "objects", "split", "group")
+_ALSO = {"object": "objects"}  # other names of fields
 _SPLIT_NAMES = {
     **{name: name for name in SPLITS},
     "valid": "val",
@@ -30,6 +32,7 @@ class Note:
 
     Attributes:
         caption, label: empty if not given.
+        scene, action, objects: further labels; empty if not given.
         split: train, val or test if the user decided; else empty.
         group: sources of one group go into one split; empty: the source alone.
         extra: further columns.
@@ -37,19 +40,17 @@ class Note:
 
     caption: str = ""
     label: str = ""
+    scene: str = ""
+    action: str = ""
+    objects: str = ""
     split: str = ""
     group: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
     def or_else(self, other: Note) -> Note:
         """This note, with what it does not say taken from `other`."""
-        return Note(
-            caption=self.caption or other.caption,
-            label=self.label or other.label,
-            split=self.split or other.split,
-            group=self.group or other.group,
-            extra={**other.extra, **self.extra},
-        )
+        told = {name: getattr(self, name) or getattr(other, name) for name in _FIELDS}
+        return Note(**told, extra={**other.extra, **self.extra})
 
 
 def read_notes(src: Store, videos: Iterable[str], others: list[str]) -> dict[str, Note]:
@@ -74,6 +75,27 @@ def read_notes(src: Store, videos: Iterable[str], others: list[str]) -> dict[str
     return notes
 
 
+def label_by_folder(
+    notes: dict[str, Note], videos: Iterable[str], how: Literal["auto", "always", "never"]
+) -> dict[str, Note]:
+    """Notes in which videos without a label have the name of the folder they lie in.
+
+    "auto" does so where nobody wrote a label down and every video lies in one of several folders.
+    """
+    folders = {video: PurePosixPath(video).parent.name for video in videos}
+    named = set(folders.values())
+    if how == "never" or (
+        how == "auto"
+        and (any(note.label for note in notes.values()) or "" in named or len(named) < 2)
+    ):
+        return notes
+    labels = {video: Note(label=name) for video, name in folders.items() if name}
+    return {
+        video: notes.get(video, Note()).or_else(labels.get(video, Note()))
+        for video in {**notes, **labels}
+    }
+
+
 def _read_table(src: Store) -> dict[str, Note]:
     where = src.where(TABLE)
     reader = csv.DictReader(io.StringIO(_text(src, TABLE), newline=""))
@@ -81,7 +103,7 @@ def _read_table(src: Store) -> dict[str, Note]:
     if "file" not in columns:
         raise DataError(
             f"{where}: no column 'file'{did_you_mean('file', columns)}",
-            expected="a header line with 'file' and any of caption, label, split, group",
+            expected=f"a header line with 'file' and any of {', '.join(_FIELDS)}",
         )
     notes: dict[str, Note] = {}
     for row in reader:
@@ -109,7 +131,12 @@ def _read_sidecar(src: Store, key: str) -> Note:
 
 
 def _note(values: dict[str, Any], where: str) -> Note:
-    known = {name: values.pop(name, "") for name in ("caption", "label", "split", "group")}
+    for name, field_name in _ALSO.items():
+        if name in values:
+            values.setdefault(field_name, values.pop(name))
+    known = {name: values.pop(name, "") for name in _FIELDS}
+    if isinstance(known["objects"], list):
+        known["objects"] = ", ".join(map(str, known["objects"]))
     for name, value in known.items():
         if not isinstance(value, str):
             raise DataError(f"{where}: '{name}' is {value!r}", expected="text")

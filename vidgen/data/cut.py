@@ -1,24 +1,34 @@
-"""One source to prepared clips: the work of a decoder process."""
+"""One source to clips: the work of a decoder process, here or on another machine."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vidgen.config.prepare import PrepareOptions
+from vidgen.data.alike import signature
+from vidgen.data.encode import encode_mp4
+from vidgen.data.footage import Indexed, WholeFile, open_footage
+from vidgen.data.index_file import PARTS, encode_index
+from vidgen.data.indexing import index_source
+from vidgen.data.letterbox import find_box
+from vidgen.data.packets import Source
+from vidgen.data.picture import Box, Frames
+from vidgen.data.quality import Quality, fault, measure
 from vidgen.data.reasons import Reason, Rejected
-from vidgen.data.video import Frames, Video, VideoInfo, encode_mp4, open_video
+from vidgen.data.shots import Piece, pieces
+from vidgen.data.video import VideoInfo
 from vidgen.errors import AccessDenied, NotFoundInStore
 from vidgen.storage.base import Stat, Store
+from vidgen.storage.local import LocalStore
 
-_VISIBLE = 16  # levels of 255; smaller changes are noise of sensor and codec
+CLIPS = "parts/"  # the encoded clips of one source each, until they are in a pack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +59,8 @@ class Record:
         options: fingerprint of the options it was cut with.
         clips: manifest columns known here, one dict a clip.
         left: what was left out; everything if there are no clips.
+        part: hash of the encoded clips together, '' without any.
+        part_bytes: how long they are.
     """
 
     source: str
@@ -57,6 +69,8 @@ class Record:
     options: str
     clips: list[dict[str, Any]]
     left: list[Left]
+    part: str = ""
+    part_bytes: int = 0
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Record:
@@ -66,25 +80,45 @@ class Record:
         return dataclasses.asdict(self)
 
 
+def part_name(source: str) -> str:
+    """What belongs to a source below DEST is called by this."""
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def clips_key(source: str) -> str:
+    """Where the encoded clips of a source wait to be packed."""
+    return CLIPS + part_name(source)
+
+
+def index_key(source: str) -> str:
+    """Where the packet index of a source, or of its encoded clips, is kept."""
+    return f"{PARTS}{part_name(source)}.parquet"
+
+
 def cut(job: Job) -> Record:
-    """Decode a source, write its clips to DEST, and say what became of it.
+    """Look at a source, write its clips to DEST, and say what became of it.
 
     Raises StorageError if SRC or DEST fail altogether; faults of the source are in the record.
     """
     clips: list[dict[str, Any]] = []
     left: list[Left] = []
-    with ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="vidgen-") as folder:
+        part = _Part(Path(folder))
         try:
-            path = stack.enter_context(job.src.as_file(job.stat.key))
+            with open_footage(job.src, job.stat, job.options) as footage:
+                _look(job, footage, part, clips, left)
+                indexes = [footage.source] if isinstance(footage, Indexed) else part.indexes
         except (NotFoundInStore, AccessDenied) as error:
             return record(job, [], [Left(reason=Reason.UNREADABLE.value, detail=str(error))])
-        try:
-            _cut_file(job, path, clips, left)
         except Rejected as error:
-            clips, left = [], [Left(reason=error.reason.value, detail=error.detail)]
-    if not clips and len(left) > 1:
-        left = [dataclasses.replace(left[0], start_s=None)]
-    return record(job, clips, left)
+            return record(job, [], [Left(reason=error.reason.value, detail=error.detail)])
+        if not clips:
+            return record(job, [], left)
+        if part.size:
+            job.dest.write(clips_key(job.stat.key), part.path)
+        job.dest.write(index_key(job.stat.key), encode_index(indexes))
+        done = record(job, clips, left)
+        return dataclasses.replace(done, part=part.digest(), part_bytes=part.size)
 
 
 def record(job: Job, clips: list[dict[str, Any]], left: list[Left]) -> Record:
@@ -99,52 +133,102 @@ def record(job: Job, clips: list[dict[str, Any]], left: list[Left]) -> Record:
     )
 
 
-def clip_key(source: str, index: int) -> str:
-    """Where a clip lies below DEST: readable, and no two sources share one."""
-    digest = hashlib.sha256(source.encode()).hexdigest()
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePosixPath(source).stem)[:40].strip("-") or "clip"
-    return f"clips/{digest[:2]}/{name}-{digest[:12]}-{index:05d}.mp4"
+class _Part:
+    """Encoded clips one after the other in a file, and the packet index of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self._clip = folder / "part", folder / "clip.mp4"
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self.indexes: list[Source] = []
+
+    def add(self, data: bytes) -> dict[str, Any]:
+        """Where the clip is, as manifest columns."""
+        self._clip.write_bytes(data)
+        store = LocalStore(self._clip.parent)
+        source = index_source(store, store.stat(self._clip.name))
+        moved = dataclasses.replace(source.packets, offset=source.packets.offset + self.size)
+        self.indexes.append(dataclasses.replace(source, packets=moved))
+        place = {"offset": self.size, "bytes": len(data), "packets": len(self.indexes) - 1}
+        with self.path.open("ab") as file:
+            file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+        return {**place, "sha256": hashlib.sha256(data).hexdigest()}
+
+    def digest(self) -> str:
+        return self._hash.hexdigest() if self.size else ""
 
 
-def _cut_file(job: Job, path: Path, clips: list[dict[str, Any]], left: list[Left]) -> None:
+def _look(
+    job: Job,
+    footage: WholeFile | Indexed,
+    part: _Part,
+    clips: list[dict[str, Any]],
+    left: list[Left],
+) -> None:
     options, key = job.options, job.stat.key
-    with open_video(path, name=key, max_pixels=options.max_pixels) as video:
-        info = video.info()
-        check(key, info, options)
-        length = max(1, round(options.clip_seconds * options.fps))
-        shortest = max(2, round(options.min_seconds * options.fps))
-        for index, frames in enumerate(_windows(video, length, options)):
-            start_s = index * length / options.fps
-            if len(frames) < shortest:
-                if index == 0:
-                    found = f"{key}: {len(frames) / options.fps:.2f} s"
-                    raise Rejected(Reason.TOO_SHORT, f"{found}, under {options.min_seconds:g} s")
-            elif (share := moving(frames)) < options.min_moving:
-                detail = f"{key}: {share:.2%} of the picture moves"
-                left.append(Left(reason=Reason.STATIC.value, detail=detail, start_s=start_s))
-            else:
-                clips.append(_write(job, frames, index, start_s, info))
-        tally = video.tally
-        if tally.damaged > options.max_damaged * (tally.frames + tally.damaged):
-            detail = f"{key}: {tally.damaged} damaged frames, {tally.frames} whole ones"
-            raise Rejected(Reason.CORRUPT, detail)
+    _check(key, footage.info, options)
+    box = None if options.letterbox == "keep" else find_box(footage.glimpses())
+    if box is not None and options.letterbox == "reject":
+        raise Rejected(Reason.LETTERBOXED, f"{key}: black bars leave {box.width:.0%} x "
+                       f"{box.height:.0%} of the picture")  # fmt: skip
+    shortest = max(2, round(options.min_seconds * options.fps))
+    for piece in _pieces(footage, box, options):
+        start_s = piece.start / options.fps
+        if len(piece.frames) < shortest:
+            seconds = f"{len(piece.frames) / options.fps:.2f} s"
+            problem: tuple[Reason, str] | None = (
+                Reason.TOO_SHORT,
+                f"{seconds}, under {options.min_seconds:g} s",
+            )
+        else:
+            missing = footage.missing(piece.start, len(piece.frames)) / len(piece.frames)
+            quality = measure(piece.frames)
+            problem = _too_many_missing(missing, options) or fault(quality, options)
+        if problem is not None:
+            reason, text = problem
+            left.append(Left(reason=reason.value, detail=f"{key}: {text}", start_s=start_s))
+            continue
+        if options.output == "pack":
+            data = encode_mp4(
+                piece.frames, options.fps, crf=options.crf, keyframe_every=options.keyframe_every
+            )
+            place = part.add(data)
+        else:
+            shown = hashlib.sha256(piece.frames.tobytes()).hexdigest()
+            place = {"offset": 0, "bytes": 0, "packets": 0, "sha256": shown}
+        found = _describe(job, piece.frames, quality, footage.info)
+        clips.append(
+            {"start_s": start_s, "missing": round(missing, 4), "box": str(box or ""), **place}
+            | found
+        )
+    for first, why in footage.lost:
+        left.append(Left(reason=Reason.CORRUPT.value, detail=why, start_s=first / options.fps))
+    footage.check()
 
 
-def _windows(video: Video, length: int, options: PrepareOptions) -> Any:
-    """Consecutive (T, H, W, 3) arrays of `length` frames; the last may be shorter."""
-    held: list[Frames] = []
-    for frame in video.frames(
-        fps=options.fps, size=(options.height, options.width), fit=options.fit
-    ):
-        held.append(frame)
-        if len(held) == length:
-            yield np.stack(held)
-            held = []
-    if held:
-        yield np.stack(held)
+def _pieces(
+    footage: WholeFile | Indexed, box: Box | None, options: PrepareOptions
+) -> Iterator[Piece]:
+    """Clips between cuts and frames that cannot be read."""
+    length = max(1, round(options.clip_seconds * options.fps))
+    first = 0
+
+    def counted(group: Iterator[Frames | None]) -> Iterator[Frames]:
+        nonlocal first
+        for frame in group:
+            first += 1
+            if frame is not None:
+                yield frame
+
+    for lost, group in groupby(footage.frames(box), key=lambda frame: frame is None):
+        start = first
+        for piece in pieces(counted(group), length=length, shots=options.shots and not lost):
+            yield dataclasses.replace(piece, start=start + piece.start)
 
 
-def check(key: str, info: VideoInfo, options: PrepareOptions) -> None:
+def _check(key: str, info: VideoInfo, options: PrepareOptions) -> None:
     """What the first frame and the header are enough for."""
     if min(info.width, info.height) < options.min_side:
         size = f"{info.width}x{info.height}"
@@ -155,41 +239,31 @@ def check(key: str, info: VideoInfo, options: PrepareOptions) -> None:
         )
 
 
-def _write(job: Job, frames: Frames, index: int, start_s: float, info: VideoInfo) -> dict[str, Any]:
-    options, key = job.options, clip_key(job.stat.key, index)
-    data = encode_mp4(frames, options.fps, crf=options.crf, keyframe_every=options.keyframe_every)
-    job.dest.write(key, data)
-    return {
-        "clip": key,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "bytes": len(data),
-        **describe(job, frames, start_s, info),
-    }
+def _too_many_missing(share: float, options: PrepareOptions) -> tuple[Reason, str] | None:
+    repaired = options.missing == "interpolate" and options.output == "pack"
+    most = 1.0 if options.missing == "keep" else options.max_missing if repaired else 0.0
+    if share <= most:
+        return None
+    return Reason.MISSING_FRAMES, f"{share:.0%} of its frames are lost or damaged"
 
 
-def describe(job: Job, frames: Frames, start_s: float, info: VideoInfo) -> dict[str, Any]:
+def _describe(job: Job, frames: Frames, quality: Quality, info: VideoInfo) -> dict[str, Any]:
     """Manifest columns that follow from a clip's frames and its source."""
     options = job.options
-    change = np.abs(np.diff(frames.astype(np.int16), axis=0))
-    luma = frames.reshape(-1, 3).mean(0) @ np.array([0.2126, 0.7152, 0.0722])  # BT.709
     return {
         "source": job.stat.key,
-        "start_s": start_s,
         "duration_s": len(frames) / options.fps,
         "frames": len(frames),
         "fps": options.fps,
         "width": options.width,
         "height": options.height,
-        "motion": round(float(change.mean()) / 255, 6),
-        "brightness": round(float(luma) / 255, 6),
+        **{
+            name: round(getattr(quality, name), 6)
+            for name in ("motion", "brightness", "blur", "noise", "frozen")
+        },
+        "alike": signature(frames),
         "source_width": info.width,
         "source_height": info.height,
         "source_fps": round(info.fps, 6),
         "source_codec": info.codec,
     }
-
-
-def moving(frames: Frames) -> float:
-    """Share of pixels that change visibly at some time."""
-    spread = frames.max(0) - frames.min(0)  # (H, W, 3)
-    return float((spread.max(-1) > _VISIBLE).mean())

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vidgen.config.run import RunConfig, StorageConfig
-from vidgen.data.manifest import SPLITS, DatasetSummary, Row, read_manifest, read_summary
+from vidgen.data.manifest import SPLITS, DatasetSummary, lengths, read_summary
+from vidgen.data.rows import FileRows, Rows, Split, TableRows
 from vidgen.data.video import Frames
 from vidgen.errors import DataError, did_you_mean
 from vidgen.storage.base import Store
 from vidgen.storage.open import open_store
-
-
-class Split:
-    """The clips of a split, in manifest order; rows are made when asked for."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def __getitem__(self, index: int) -> Row:
-        return Row(**self.table.slice(int(index), 1).to_pylist()[0])
-
-    def column(self, name: str) -> Any:
-        """A manifest column as a NumPy array."""
-        return self.table[name].to_numpy()
 
 
 class ClipCache:
@@ -50,6 +35,10 @@ class ClipCache:
     def get(self, key: tuple[object, ...]) -> Frames | None:
         return self._clips.get(key)
 
+    def wants(self, key: tuple[object, ...], size: int, limit: int) -> bool:
+        """Whether a clip of `size` bytes is held or would be kept."""
+        return key in self._clips or self._bytes + size <= limit
+
     def keep(self, key: tuple[object, ...], frames: Frames, limit: int) -> None:
         """Keep frames if the cache stays within `limit` bytes."""
         with self._lock:
@@ -65,12 +54,12 @@ class Dataset:
     Attributes:
         store: the data set folder.
         summary: dataset.json.
-        table: all manifest rows.
+        rows: of the manifest.
     """
 
     store: Store
     summary: DatasetSummary
-    table: pa.Table
+    rows: Rows
     cache: ClipCache = field(default_factory=ClipCache, compare=False)
 
     def __repr__(self) -> str:
@@ -83,11 +72,26 @@ class Dataset:
         """Class names; a label's index is its place here."""
         return self.summary.labels
 
+    @property
+    def table(self) -> pa.Table:
+        """All manifest rows, in memory."""
+        return self.rows.table()
+
     @cached_property
     def splits(self) -> dict[str, Split]:
+        starts = accumulate((self.summary.clips.get(name, 0) for name in SPLITS), initial=0)
         return {
-            name: Split(self.table.filter(pc.equal(self.table["split"], name))) for name in SPLITS
+            name: Split(self.rows, start, self.summary.clips.get(name, 0))
+            for name, start in zip(SPLITS, starts, strict=False)
         }
+
+    def with_rows(self, table: pa.Table) -> Dataset:
+        """The same data set with other rows of its manifest, in its order."""
+        counts = Counter(table["split"].to_pylist())
+        summary = self.summary.model_copy(
+            update={"clips": {n: counts[n] for n in SPLITS}, "lengths": lengths(table)}
+        )
+        return replace(self, summary=summary, rows=TableRows(table))
 
     def split(self, name: str) -> Split:
         """Raises DataError for an unknown split."""
@@ -109,14 +113,16 @@ class Dataset:
                 f"{self.store.url} has no clip in split '{name}'",
                 fix="Prepare more sources: it takes three to fill train, val and test.",
             )
-        frames = frames_at(split.column("frames"), split.column("fps"), fps)
-        if not (frames >= need).any():
+        counts = self.summary.lengths.get(name, {})
+        longest = int(frames_at(max(counts), self.summary.fps, fps))
+        enough = [n for n in counts if frames_at(n, self.summary.fps, fps) >= need]
+        if not enough:
             raise DataError(
                 f"no clip in split '{name}' of {self.store.url} has {need} frames at {fps:g} fps",
-                expected=f"at most {int(frames.max())}",
+                expected=f"at most {longest}",
                 fix="Lower data.frames or raise data.fps, or prepare longer clips.",
             )
-        return Split(split.table.filter(pa.array(frames >= need)))
+        return split.first(sum(counts[n] for n in enough))
 
 
 def window_frames(config: RunConfig) -> int:
@@ -147,4 +153,4 @@ def open_dataset(url: str | Store, storage: StorageConfig | None = None) -> Data
     Raises DataError if there is no data set, StorageError if the place cannot be read.
     """
     store = open_store(url, storage) if isinstance(url, str) else url
-    return Dataset(store=store, summary=read_summary(store), table=read_manifest(store))
+    return Dataset(store=store, summary=read_summary(store), rows=FileRows(store))

@@ -67,6 +67,14 @@ def _place(wanted: SyntheticConfig) -> tuple[Path, PrepareOptions]:
         height=synthetic.HEIGHT,
         fps=synthetic.FPS,
         clip_seconds=synthetic.FRAMES / synthetic.FPS,
+        # Drawn shapes on a plain ground are what is wanted, however flat, dark or alike.
+        max_blur=1,
+        max_noise=1,
+        min_brightness=0,
+        max_brightness=1,
+        letterbox="keep",
+        shots=False,
+        duplicates="keep",
     )
     what = {
         "synthetic": wanted.model_dump(),

@@ -1,72 +1,57 @@
-"""From a place in the manifest to frames: whole prepared clips, or windows of original videos.
+"""From a place in the manifest to frames: windows of clips, read by range.
 
-Both are picklable and run in decoder processes; what they open stays open there.
+Picklable and run in decoder processes; what it opens stays open there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from vidgen.data.index_file import PacketIndex
-from vidgen.data.picture import Fit
+from vidgen.data.picture import Box, Fit, Frames
 from vidgen.data.reader import ClipReader
-from vidgen.data.reasons import Rejected
-from vidgen.data.video import Frames, decode
 from vidgen.errors import DataError
 from vidgen.storage.base import Store
 from vidgen.storage.cache import CachedStore
 from vidgen.storage.local import LocalStore
-
-_DAMAGED = "Prepare the data set again: the file is damaged."
+from vidgen.storage.tally import TALLY, Counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Frames of an original video.
+    """Frames of a clip, or of the video that it stays in.
 
     Attributes:
-        source: its key, for messages.
+        key: the object that holds it, for messages.
         packets: its number in the packet index.
-        start_s: time of the first frame, seconds after the video's first.
+        start: time of the first frame, seconds after the first of what is indexed.
         frames: how many, at the reader's rate.
+        box: the part of the picture that counts, as in the manifest.
     """
 
-    source: str
+    key: str
     packets: int
-    start_s: float
+    start: Fraction
     frames: int
+    box: str = ""
 
 
-class PackedClips:
-    """Prepared clips by key, each a file of its own."""
-
-    def __init__(self, store: Store, *, fps: float, size: tuple[int, int]) -> None:
-        self.store, self.fps, self.size = store, fps, size
-
-    def __call__(self, key: str) -> Frames:
-        """(T, H, W, 3) uint8. Raises DataError if it does not decode, StorageError."""
-        try:
-            data = self.store.read(key)
-            return decode(data, fps=self.fps, size=self.size, name=self.store.where(key))
-        except Rejected as error:
-            raise DataError(f"cannot decode {error.detail}", fix=_DAMAGED) from None
-
-
-class OriginalClips:
-    """Windows of the originals, read by range.
+class WindowReader:
+    """Reads windows of one data set.
 
     Args:
         store: the data set, which holds the packet index.
-        originals: the videos.
+        videos: what the index is about: the data set's packs, or the originals.
         fps, size, fit: frame rate and (H, W) of the result, and how frames are fitted to it.
-        cache, cache_bytes: a local folder for ranges of remote videos, and its limit.
+        cache, cache_bytes: a local folder for ranges of remote objects, and its limit.
     """
 
     def __init__(
         self,
         store: Store,
-        originals: Store,
+        videos: Store,
         *,
         fps: float,
         size: tuple[int, int],
@@ -76,29 +61,31 @@ class OriginalClips:
     ) -> None:
         self.fps, self.size, self.fit = fps, size, fit
         if cache is not None and cache_bytes:
-            store, originals = (
+            store, videos = (
                 place if isinstance(place, LocalStore) else CachedStore(place, cache, cache_bytes)
-                for place in (store, originals)
+                for place in (store, videos)
             )
-        self.index, self.reader = PacketIndex(store), ClipReader(originals)
+        self.index, self.reader = PacketIndex(store), ClipReader(videos)
 
     def __call__(self, window: Window) -> Frames:
-        """(T, H, W, 3) uint8. Raises DataError if it does not decode, StorageError."""
+        """(T, H, W, 3) uint8. Raises Rejected if it does not decode, DataError, StorageError."""
         source = self.index[window.packets]
-        if source.key != window.source:
+        if source.key != window.key:
             raise DataError(
                 f"the packet index in {self.index.store.url} has {source.key} at {window.packets}",
-                expected=window.source,
+                expected=window.key,
                 fix="Prepare the data set again.",
             )
+        before = self.reader.stats.decode_s
         try:
             return self.reader.read(
                 source,
-                start_s=window.start_s,
+                start_s=window.start,
                 frames=window.frames,
                 fps=self.fps,
                 size=self.size,
                 fit=self.fit,
+                box=Box.parse(window.box),
             )
-        except Rejected as error:
-            raise DataError(f"cannot decode {error.detail}", fix=_DAMAGED) from None
+        finally:
+            TALLY.add(Counts(decode_s=self.reader.stats.decode_s - before))

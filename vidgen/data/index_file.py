@@ -64,8 +64,7 @@ def file_name(number: int) -> str:
 
 
 def encode_index(sources: Sequence[Source]) -> bytes:
-    """At most SOURCES_PER_FILE sources as the bytes of one Parquet file; the same for the same."""
-    assert len(sources) <= SOURCES_PER_FILE
+    """Sources as the bytes of one Parquet file; the same for the same."""
     buffer = io.BytesIO()
     writer = pq.ParquetWriter(
         buffer,

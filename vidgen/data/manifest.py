@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,52 +20,72 @@ from vidgen.data.reasons import Reason
 from vidgen.errors import DataError, NotFoundInStore
 from vidgen.storage.base import Store
 
-VERSION = 1
+VERSION = 2
 SPLITS = ("train", "val", "test")
 MANIFEST, REJECTS, SUMMARY = "manifest.parquet", "rejects.jsonl", "dataset.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One clip.
+    """One clip. What comes after `split` is in the table alone: a loader does not read it.
 
     Attributes:
-        clip: object key of the prepared video below the data set; empty if there is none.
+        clip: object key below the data set that holds it; empty if it stays in its source.
+        offset, bytes: where in that object; an MP4 file of its own.
+        packets: number of the clip, or of its source, in the packet index.
         source: key of the file it was cut from, below SRC.
-        split: train, val or test; the same for all clips of a source.
         start_s, duration_s: its place in the source, seconds.
-        frames, fps, width, height: of the prepared clip.
+        frames, fps, width, height: of the clip.
+        box: part of the source's picture that counts, 'top left height width' in shares; empty:
+            all of it. It has been cut out of clips that do not stay in their source.
         caption: free text, may be empty.
         label: class name, may be empty.
-        sha256, bytes: of the prepared file.
-        motion: mean absolute change between consecutive frames, 0 to 1.
-        brightness: mean luma, 0 to 1.
-        source_width, source_height, source_fps, source_codec: of the original, as displayed.
+        scene, action, objects: further labels, may be empty.
         extra: further columns of the captions file, a JSON object.
-        packets: number of the source in the packet index, -1 if the clip is a file of its own.
+        split: train, val or test; the same for all clips of a source.
+        sha256: of the clip's bytes, or of its frames where it stays in its source.
+        motion, brightness, blur, noise, frozen: see `quality.Quality`.
+        missing: share of its frames that the source lost.
+        alike: see `alike.signature`.
+        source_width, source_height, source_fps, source_codec: of the original, as displayed.
     """
 
     clip: str
+    offset: int
+    bytes: int
+    packets: int
     source: str
-    split: str
     start_s: float
     duration_s: float
     frames: int
     fps: float
     width: int
     height: int
+    box: str
     caption: str
     label: str
-    sha256: str
-    bytes: int
-    motion: float
-    brightness: float
-    source_width: int
-    source_height: int
-    source_fps: float
-    source_codec: str
+    scene: str
+    action: str
+    objects: str
     extra: str
-    packets: int = -1
+    split: str
+    sha256: str = ""
+    motion: float = 0.0
+    brightness: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    frozen: float = 0.0
+    missing: float = 0.0
+    alike: str = ""
+    source_width: int = 0
+    source_height: int = 0
+    source_fps: float = 0.0
+    source_codec: str = ""
+
+    @property
+    def name(self) -> str:
+        """For messages and captions: where it comes from."""
+        return f"{self.source} at {self.start_s:g} s" if self.start_s else self.source
 
     def more(self) -> dict[str, Any]:
         """The further columns of the captions file."""
@@ -97,6 +118,21 @@ class SourceCounts(BaseModel):
     skipped: int
 
 
+class StageCounts(BaseModel):
+    """One stage of prepare: seen = kept + rejected + skipped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    stage: str
+    of: str
+    """files, sources or clips."""
+    seen: int
+    kept: int
+    rejected: int
+    skipped: int
+    reasons: dict[str, int]
+    """Of the rejected ones."""
+
+
 class DatasetSummary(BaseModel):
     """dataset.json."""
 
@@ -109,8 +145,12 @@ class DatasetSummary(BaseModel):
     sources: SourceCounts
     clips: dict[str, int]
     """Clips per split."""
+    lengths: dict[str, dict[int, int]] = {}
+    """Clips per split by frames, long ones first: the order of the manifest."""
     rejects: dict[str, int]
     """Lines of rejects.jsonl per reason."""
+    stages: tuple[StageCounts, ...] = ()
+    """What each stage did, in order."""
     options: dict[str, Any]
     """What it was prepared with."""
     originals: str | None = None
@@ -120,14 +160,38 @@ class DatasetSummary(BaseModel):
 def write_dataset(
     store: Store, rows: list[Row], rejects: list[Reject], summary: DatasetSummary
 ) -> None:
-    """Write the three files; equal content gives equal bytes."""
-    rows = sorted(rows, key=lambda row: (row.source, row.start_s))
-    table = pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=SCHEMA)
+    """Write the three files, and rows/; equal content gives equal bytes."""
+    from vidgen.data.rows import write_rows
+
+    table = in_order(pa.Table.from_pylist([dataclasses.asdict(r) for r in rows], schema=SCHEMA))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     store.write(MANIFEST, buffer.getvalue())
+    write_rows(store, table)
     write_rejects(store, rejects)
+    summary = summary.model_copy(update={"lengths": lengths(table)})
     store.write(SUMMARY, (summary.model_dump_json(indent=2) + "\n").encode())
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """By split, length (long ones first), source and start: the clips of a split that are long
+    enough for a run stand together at its beginning.
+    """
+    place = pc.index_in(table["split"], pa.array(SPLITS))
+    keys = [("frames", "descending"), ("source", "ascending"), ("start_s", "ascending")]
+    order = pc.sort_indices(
+        table.append_column("place", place), sort_keys=[("place", "ascending"), *keys]
+    )
+    return table.take(order)
+
+
+def lengths(table: pa.Table) -> dict[str, dict[int, int]]:
+    """How many clips of each split have how many frames."""
+    counted = table.group_by(["split", "frames"]).aggregate([([], "count_all")]).to_pylist()
+    found: dict[str, dict[int, int]] = {name: {} for name in SPLITS}
+    for row in sorted(counted, key=lambda row: -row["frames"]):
+        found[row["split"]][row["frames"]] = row["count_all"]
+    return found
 
 
 def write_rejects(store: Store, rejects: list[Reject]) -> None:

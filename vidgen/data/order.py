@@ -16,7 +16,7 @@ Words = NDArray[np.uint64]
 
 _ROUNDS = 6
 # What a random stream is for; streams of different purpose are independent.
-_ORDER, _SAMPLE, _WINDOW, _STEP = 1, 2, 3, 4
+_ORDER, _SAMPLE, _WINDOW, _STEP, _SUBSTITUTE, _UNIFORM = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,17 @@ def window(sample_seed: int, available: int, wanted: int) -> int:
     room = available - wanted + 1
     assert room > 0, f"a clip of {available} frames has no window of {wanted}"
     return _key(_WINDOW, sample_seed) % room
+
+
+def substitute(sample_seed: int, attempt: int, clips: int) -> int:
+    """The clip that stands in for one that does not decode, after `attempt` others."""
+    return _key(_SUBSTITUTE, sample_seed, attempt) % clips
+
+
+def uniform(sample_seed: int, count: int) -> NDArray[np.float64]:
+    """`count` numbers in [0, 1) of a sample."""
+    bits = _mix(np.arange(count, dtype=np.uint64) ^ np.uint64(_key(_UNIFORM, sample_seed)))
+    return (bits >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def draws(seed: int, step: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -24,6 +24,27 @@ EXACT = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """The part of a displayed picture that counts, in shares of its sides: without black bars."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+    def __str__(self) -> str:
+        return f"{self.top:.6g} {self.left:.6g} {self.height:.6g} {self.width:.6g}"
+
+    @classmethod
+    def parse(cls, text: str) -> Box | None:
+        """Of `str`; None for the whole picture, ''."""
+        if not text:
+            return None
+        top, left, height, width = map(float, text.split())
+        return cls(top=top, left=left, height=height, width=width)
+
+
 class Scaler:
     """Turns frames into RGB arrays; the swscale context is reused.
 
@@ -36,6 +57,7 @@ class Scaler:
             the aspect ratio.
         pixel_shape: width of a stored pixel over its height.
         turns: quarter turns clockwise from stored to displayed frames; None asks each frame.
+        box: scale this part of the picture alone.
     """
 
     def __init__(
@@ -44,8 +66,10 @@ class Scaler:
         fit: Fit,
         pixel_shape: Fraction,
         turns: int | None = None,
+        box: Box | None = None,
     ) -> None:
         self.size, self.fit, self.pixel_shape, self.turns = size, fit, pixel_shape, turns
+        self.box = box or Box(top=0, left=0, height=1, width=1)
         self._reformatter = VideoReformatter()
         self._plans: dict[tuple[int, int, int], _Plan] = {}
 
@@ -84,12 +108,23 @@ class Scaler:
 
     def _new_plan(self, stored_w: int, stored_h: int, turns: int) -> _Plan:
         height, width = displayed_size(stored_h, stored_w, self.pixel_shape, turns)
-        out_h, out_w = self.size or (height, width)
-        cover_h, cover_w = out_h, out_w
+        box = self.box
+        y, x, rows, columns = (
+            round(share * side)
+            for share, side in (
+                *((box.top, height), (box.left, width)),
+                *((box.height, height), (box.width, width)),
+            )
+        )
+        out_h, out_w = self.size or (rows, columns)
+        across, down = Fraction(out_w, columns), Fraction(out_h, rows)
         if self.fit == "crop":
-            scale = max(Fraction(out_h, height), Fraction(out_w, width))
-            cover_h, cover_w = max(out_h, round(height * scale)), max(out_w, round(width * scale))
-        top, left = (cover_h - out_h) // 2, (cover_w - out_w) // 2
+            across = down = max(across, down)
+        # The whole picture is scaled, so that the box covers what is wanted; the rest is cut off.
+        part_h, part_w = max(out_h, round(rows * down)), max(out_w, round(columns * across))
+        cover_h, cover_w = max(part_h, round(height * down)), max(part_w, round(width * across))
+        top = min(round(y * down) + (part_h - out_h) // 2, cover_h - out_h)
+        left = min(round(x * across) + (part_w - out_w) // 2, cover_w - out_w)
         new_w, new_h = (cover_h, cover_w) if turns % 2 else (cover_w, cover_h)
         halved = 2 * new_h <= stored_h and 2 * new_w <= stored_w
         return _Plan(

@@ -31,24 +31,26 @@ def nearest(source: Source, seconds: Sequence[Fraction]) -> Rows:
     return source.packets.shown[np.searchsorted(middles, np.array(halves), side="left")]
 
 
-def rows_at_rate(source: Source, *, start_s: float, frames: int, fps: float | Fraction) -> Rows:
+def rows_at_rate(
+    source: Source, *, start_s: float | Fraction, frames: int, fps: float | Fraction
+) -> Rows:
     """The pictures nearest to start_s, start_s + 1/fps, ... Raises DataError past the end."""
     start = Fraction(start_s).limit_denominator(1_000_000)
     step = 1 / Fraction(fps).limit_denominator(100_000)
     seconds = [start + step * index for index in range(frames)]
     if start < 0 or seconds[-1] > source.duration_s + 0.5 / float(fps):
-        raise _outside(source, f"{frames} frames at {float(fps):g} fps from {start_s:g} s")
+        raise _outside(source, f"{frames} frames at {float(fps):g} fps from {float(start_s):g} s")
     return nearest(source, seconds)
 
 
-def rows_by_stride(source: Source, *, start_s: float, frames: int, stride: int) -> Rows:
+def rows_by_stride(source: Source, *, start_s: float | Fraction, frames: int, stride: int) -> Rows:
     """The picture nearest to start_s, every stride-th after it. Raises DataError past the end."""
     start = Fraction(start_s).limit_denominator(1_000_000)
     middles = source.times[:-1] + source.times[1:]
     first = int(np.searchsorted(middles, -(-2 * start // source.tick), side="left"))
     last = first + stride * (frames - 1)
     if start < 0 or last >= len(source.times) or start > source.duration_s:
-        raise _outside(source, f"{frames} frames with stride {stride} from {start_s:g} s")
+        raise _outside(source, f"{frames} frames with stride {stride} from {float(start_s):g} s")
     return source.packets.shown[first : last + 1 : stride]
 
 

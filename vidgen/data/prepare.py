@@ -1,4 +1,4 @@
-"""From a folder of raw videos to a data set: find, cut, split, write.
+"""From a folder of raw videos to a data set: find, cut, leave out copies, split, write.
 
 Sources are cut in parallel; what became of each is kept in a journal, and the data set is written
 from the journal alone. So a run that was killed goes on, and its result has the same bytes.
@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 from vidgen.config.prepare import PrepareOptions
 from vidgen.config.run import StorageConfig
-from vidgen.data.captions import Note, read_notes
-from vidgen.data.cut import Job, Left, Record, cut, record
+from vidgen.data.captions import Note, label_by_folder, read_notes
+from vidgen.data.copies import Copies, find_copies
+from vidgen.data.cut import CLIPS, Job, Left, Record, cut, index_key, record
 from vidgen.data.index_file import PARTS
 from vidgen.data.journal import Journal
 from vidgen.data.manifest import (
@@ -33,14 +33,19 @@ from vidgen.data.manifest import (
     write_dataset,
     write_rejects,
 )
-from vidgen.data.originals import find_clips, number_sources, part_key
-from vidgen.data.pool import Pool, WorkerError, WorkerTimeout
+from vidgen.data.packs import FOLDER as PACKS
+from vidgen.data.packs import number, pack, places, used
+from vidgen.data.pool import Outcome, Pool, WorkerError, WorkerTimeout
 from vidgen.data.reasons import Reason
 from vidgen.data.sources import Found, claims_video, find_sources, no_video
 from vidgen.data.split import assign_splits
+from vidgen.data.stages import stages
 from vidgen.errors import DataError, Interrupted
 from vidgen.storage.base import Store
 from vidgen.storage.open import open_store
+
+# Runs `cut` on many jobs: outcomes in any order, a dead worker's as a WorkerError.
+Spread = Callable[[list[Job], PrepareOptions], Iterator[Outcome[Job, Record]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,13 @@ class Progress:
         )
 
 
+def on_this_machine(jobs: list[Job], options: PrepareOptions) -> Iterator[Outcome[Job, Record]]:
+    """A process per core."""
+    workers = options.workers or len(os.sched_getaffinity(0))
+    with Pool(cut, workers=min(workers, len(jobs) or 1), timeout_s=options.timeout_s) as pool:
+        yield from pool.run(jobs)
+
+
 def prepare(
     src: str,
     dest: str,
@@ -69,8 +81,12 @@ def prepare(
     *,
     storage: StorageConfig | None = None,
     progress: Callable[[Progress], None] | None = None,
+    spread: Spread = on_this_machine,
 ) -> DatasetSummary:
     """Make a data set of the videos below `src`. Call it again to go on after a kill.
+
+    Args:
+        spread: who does the work.
 
     Raises:
         NotFoundInStore, DataError: no SRC, no video in it, none that can be used, or DEST holds
@@ -81,51 +97,58 @@ def prepare(
     options = options or PrepareOptions()
     source_store, dest_store = open_store(src, storage), open_store(dest, storage)
     found = find_sources(source_store, leave_out=dest_store)
-    notes = read_notes(source_store, (stat.key for stat in found.videos), found.others)
+    keys = [stat.key for stat in found.videos]
+    notes = read_notes(source_store, keys, found.others)
     _check_same_shape(dest_store, options)
     journal = Journal(dest_store)
-    done = _still_good(journal.load(), found, dest_store, options)
-    todo = [
-        Job(src=source_store, dest=dest_store, stat=stat, options=options)
-        for stat in found.videos
-        if stat.key not in done
-    ]
-    if todo:
-        dest_store.delete(SUMMARY)  # not a data set while its clips change
+    done = _still_good(journal.load(), found, options)
     state = Progress(done=0, total=len(found.videos), clips=0, rejected=0).after(*done.values())
-    try:
-        for item in _run(todo, options):
-            done[item.source] = item
-            if not _retry(item):
-                journal.add(item)
-            if progress:
-                progress(state := state.after(item))
-    except KeyboardInterrupt:
+    todo = {key for key in keys if key not in done}
+    while True:
+        if todo:
+            dest_store.delete(SUMMARY)  # not a data set while its clips change
+        jobs = [
+            Job(src=source_store, dest=dest_store, stat=stat, options=options)
+            for stat in found.videos
+            if stat.key in todo
+        ]
+        try:
+            for item in _records(spread(jobs, options)):
+                done[item.source] = item
+                if not _retry(item):
+                    journal.add(item)
+                if progress:
+                    progress(state := state.after(item))
+        except KeyboardInterrupt:
+            journal.save()
+            raise Interrupted(
+                f"stopped after {len(done)} of {len(found.videos)} sources",
+                fix="The same command goes on from here.",
+            ) from None
         journal.save()
-        raise Interrupted(
-            f"stopped after {len(done)} of {len(found.videos)} sources",
-            fix="The same command goes on from here.",
-        ) from None
-    journal.save()
-    summary = _write(source_store, dest_store, found, notes, done, options)
+        copies = find_copies([*done.values()], options)
+        kept = [item for item in done.values() if copies.kept(item)]
+        # What an earlier run wrote may have been deleted, or be no copy any more.
+        todo = _without_clips(dest_store, kept, options)
+        if not todo:
+            break
+        state = Progress(done=len(done) - len(todo), total=len(done), clips=0, rejected=0)
+    labelled = label_by_folder(notes, [item.source for item in kept], options.folder_labels)
+    summary = _write(source_store, dest_store, found, labelled, done, copies, options)
     journal.compact([item for item in done.values() if not _retry(item)])
-    _remove_unused(dest_store, done)
     return summary
 
 
-def _run(todo: list[Job], options: PrepareOptions) -> Iterator[Record]:
-    """Cut every source, in any order; a process that dies costs its source alone."""
-    workers = options.workers or len(os.sched_getaffinity(0))
-    work = find_clips if options.output == "index" else cut
-    with Pool(work, workers=min(workers, len(todo) or 1), timeout_s=options.timeout_s) as pool:
-        for outcome in pool.run(todo):
-            if isinstance(outcome.error, WorkerError):
-                late = isinstance(outcome.error, WorkerTimeout)
-                reason = Reason.TIMEOUT if late else Reason.CRASHED
-                detail = f"{outcome.task.stat.key}: {outcome.error}"
-                yield record(outcome.task, [], [Left(reason=reason.value, detail=detail)])
-            else:
-                yield outcome.get()
+def _records(outcomes: Iterable[Outcome[Job, Record]]) -> Iterator[Record]:
+    """A worker that dies costs its source alone."""
+    for outcome in outcomes:
+        if isinstance(outcome.error, WorkerError):
+            late = isinstance(outcome.error, WorkerTimeout)
+            reason = Reason.TIMEOUT if late else Reason.CRASHED
+            detail = f"{outcome.task.stat.key}: {outcome.error}"
+            yield record(outcome.task, [], [Left(reason=reason.value, detail=detail)])
+        else:
+            yield outcome.get()
 
 
 def _retry(item: Record) -> bool:
@@ -135,29 +158,27 @@ def _retry(item: Record) -> bool:
 
 
 def _still_good(
-    records: dict[str, Record], found: Found, dest: Store, options: PrepareOptions
+    records: dict[str, Record], found: Found, options: PrepareOptions
 ) -> dict[str, Record]:
-    """The records of an earlier run that hold: same file, same options, clips still there."""
-    if not records:
-        return {}
-    sizes = {stat.key: stat.size for stat in dest.list("clips/")}
-    parts = {stat.key for stat in dest.list(PARTS)}
+    """The records of an earlier run that hold: same file, same options."""
     fingerprint = options.fingerprint()
     good = {}
     for stat in found.videos:
         item = records.get(stat.key)
-        if (
-            item is not None
-            and (item.etag, item.size, item.options) == (stat.etag, stat.size, fingerprint)
-            and all(
-                sizes.get(clip["clip"]) == clip["bytes"]
-                if clip["clip"]
-                else part_key(stat.key) in parts
-                for clip in item.clips
-            )
-        ):
+        known = item and (item.etag, item.size, item.options)
+        if item is not None and known == (stat.etag, stat.size, fingerprint):
             good[stat.key] = item
     return good
+
+
+def _without_clips(dest: Store, kept: list[Record], options: PrepareOptions) -> set[str]:
+    """Sources whose clips or index are not in DEST, where they should be."""
+    indexes = {stat.key for stat in dest.list(PARTS)}
+    gone = {item.source for item in kept if index_key(item.source) not in indexes}
+    if options.output == "pack":
+        there = places(dest, kept)
+        gone |= {item.source for item in kept if item.source not in there}
+    return gone
 
 
 def _write(
@@ -166,39 +187,57 @@ def _write(
     found: Found,
     notes: dict[str, Note],
     done: dict[str, Record],
+    copies: Copies,
     options: PrepareOptions,
 ) -> DatasetSummary:
     """The data set's files, from what became of each source."""
-    kept = [key for key, item in done.items() if item.clips]
-    splits = assign_splits(kept, notes, shares=options.split, seed=options.seed)
-    numbers = number_sources(dest, kept) if options.output == "index" else {}
-    rows, rejects, skipped = [], list(found.rejects), found.skipped
-    rejected = {reject.source for reject in rejects}
+    kept = [item for item in done.values() if copies.kept(item)]
+    rejects, skipped = [*found.rejects, *copies.rejects], found.skipped
+    rejected = {reject.source for reject in found.rejects}
     for key, item in done.items():
-        note = notes.get(key, Note())
-        extra = json.dumps(note.extra, sort_keys=True, ensure_ascii=False)
-        for clip in item.clips:
-            told: dict[str, Any] = {"caption": note.caption, "label": note.label, "extra": extra}
-            rows.append(Row(**clip, **told, split=splits[key], packets=numbers.get(key, -1)))
-        if not item.clips:
-            if item.left[0].reason == Reason.NOT_VIDEO.value and not claims_video(key):
+        left = item.left
+        if not copies.kept(item):
+            if left and left[0].reason == Reason.NOT_VIDEO.value and not claims_video(key):
                 skipped += 1
                 continue
             rejected.add(key)
+            # One line says why there is none of it, unless its clips are copies.
+            left = [] if item.clips else [Left(reason=left[0].reason, detail=left[0].detail)]
         rejects += [
             Reject(source=key, reason=Reason(x.reason), detail=x.detail, start_s=x.start_s)
-            for x in item.left
+            for x in left
         ]
     reasons = Counter(reject.reason.value for reject in rejects)
-    if not rows and not rejected:
+    if not kept and not rejected:
         raise no_video(src, skipped)
-    if not rows:
+    if not kept:
         write_rejects(dest, rejects)
         why = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
         raise DataError(
             f"none of the {len(rejected)} videos in {src.url} can be used: {why}",
             fix=f"See {dest.where(REJECTS)}.",
         )
+    splits = assign_splits(
+        [item.source for item in kept],
+        notes,
+        shares=options.split,
+        seed=options.seed,
+        alike=copies.sources,
+    )
+    packed = pack(dest, kept) if options.output == "pack" else {}
+    first = number(dest, kept, packed)
+    rows = []
+    for item in kept:
+        key, note, place = item.source, notes.get(item.source, Note()), packed.get(item.source)
+        told = {name: getattr(note, name) for name in _TOLD}
+        extra = json.dumps(note.extra, sort_keys=True, ensure_ascii=False)
+        for clip in copies.clips(item):
+            where = {
+                "clip": place.key if place else "",
+                "offset": clip["offset"] + (place.start if place else 0),
+                "packets": clip["packets"] + first[key],
+            }
+            rows.append(Row(**{**clip, **told, **where}, split=splits[key], extra=extra))
     per_split = Counter(row.split for row in rows)
     summary = DatasetSummary(
         width=options.width,
@@ -213,11 +252,20 @@ def _write(
         ),
         clips={name: per_split[name] for name in SPLITS},
         rejects=dict(sorted(reasons.items())),
+        stages=tuple(stages(found, done.values(), copies.counts)),
         options=options.model_dump(mode="json", exclude={"workers", "timeout_s"}),
         originals=src.url if options.output == "index" else None,
     )
     write_dataset(dest, rows, rejects, summary)
+    keep = used(packed) | {index_key(item.source) for item in kept}
+    files = chain(dest.list(CLIPS), dest.list(PACKS), dest.list(PARTS))
+    unused = [stat.key for stat in files if stat.key not in keep]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(dest.delete, unused))
     return summary
+
+
+_TOLD = ("caption", "label", "scene", "action", "objects")
 
 
 def _check_same_shape(dest: Store, options: PrepareOptions) -> None:
@@ -232,13 +280,3 @@ def _check_same_shape(dest: Store, options: PrepareOptions) -> None:
                 f"{dest.url} holds a data set prepared with {key}={before.get(key)}, not {value}",
                 fix="Prepare into another folder, or delete this one first.",
             )
-
-
-def _remove_unused(dest: Store, done: dict[str, Record]) -> None:
-    """Delete what no row names: of sources that are gone, changed or turned out damaged."""
-    used = {clip["clip"] for item in done.values() for clip in item.clips}
-    used |= {part_key(key) for key, item in done.items() if item.clips}
-    files = chain(dest.list("clips/"), dest.list(PARTS))
-    unused = [stat.key for stat in files if stat.key not in used]
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(dest.delete, unused))

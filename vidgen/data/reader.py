@@ -24,7 +24,7 @@ from vidgen.data.bitstream import Bitstream
 from vidgen.data.demux import MAX_PIXELS, open_demuxer
 from vidgen.data.indexing import stream_packets
 from vidgen.data.packets import DISPOSABLE, HIDDEN, KEY, Codec, Packets, Source
-from vidgen.data.picture import Fit, Frames, Scaler
+from vidgen.data.picture import Box, Fit, Frames, Scaler
 from vidgen.data.plan import Rows, Run, byte_spans, rows_at_rate, rows_by_stride, runs
 from vidgen.data.ranges import RangeFile
 from vidgen.data.reasons import Reason, Rejected
@@ -97,12 +97,13 @@ class ClipReader:
         self,
         source: Source,
         *,
-        start_s: float,
+        start_s: float | Fraction,
         frames: int,
         stride: int | None = None,
         fps: float | Fraction | None = None,
         size: tuple[int, int] | None = None,
         fit: Fit = "crop",
+        box: Box | None = None,
     ) -> Frames:
         """One clip as (T, H, W, 3) uint8 RGB.
 
@@ -111,6 +112,7 @@ class ClipReader:
             stride: take every stride-th picture, beginning with the one nearest to `start_s`.
             fps: or take the pictures nearest to start_s, start_s + 1/fps, ...
             size: (H, W); None keeps the displayed size.
+            box: the part of the picture that counts.
 
         Raises:
             DataError: the clip reaches past the end.
@@ -119,7 +121,7 @@ class ClipReader:
         """
         if (stride is None) == (fps is None):
             raise ValueError("give stride or fps")
-        scaler = Scaler(size, fit, source.pixel_shape, source.turns)
+        scaler = Scaler(size, fit, source.pixel_shape, source.turns, box)
         known = (source.key, source.etag)
         packets, no_start = self._learned.get(known, (source.packets, frozenset[int]()))
         earlier: frozenset[int] = frozenset()  # key packets passed over to see whether that helps
@@ -140,7 +142,7 @@ class ClipReader:
                     earlier |= {start}
                 elif why or len(packets.shown) == len(gone):
                     where = self.store.where(source.key)
-                    what = f"{where}: a clip at {start_s:g} s does not decode: {why}"
+                    what = f"{where}: a clip at {float(start_s):g} s does not decode: {why}"
                     raise Rejected(Reason.CORRUPT, what) from None
                 else:  # packets without a picture of their own: ask for their neighbours
                     flags = packets.flags.copy()
@@ -201,7 +203,7 @@ class ClipReader:
         spans = byte_spans(source.packets, batch)
         parts = []
         for start, end in spans:
-            data = self.store.read_range(source.key, start, end - start, etag=source.etag)
+            data = self.store.read_range(source.key, start, end - start, etag=source.etag or None)
             parts.append(memoryview(data))
             self.stats.requests += 1
             self.stats.fetched += end - start

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from vidgen.data.alike import Groups
 from vidgen.data.captions import Note
 from vidgen.data.manifest import SPLITS
 from vidgen.errors import DataError
@@ -16,20 +17,29 @@ def assign_splits(
     *,
     shares: tuple[float, float, float],
     seed: int,
+    alike: Groups | None = None,
 ) -> dict[str, str]:
     """Split of each source.
 
-    Sources of one group stay together. A split that the user wrote down counts; the others are put
-    in an order that depends on their names and the seed alone, and dealt out in proportion. From
-    three on, val and test get at least one each if their share is not 0.
+    Sources of one group stay together, and so do sources that share clips, which `alike` knows. A
+    split that the user wrote down counts; the others are put in an order that depends on their
+    names and the seed alone, and dealt out in proportion. From three on, val and test get at least
+    one each if their share is not 0.
 
     Raises DataError if a group is written down for two splits.
     """
     groups: dict[str, list[str]] = {}
+    together = Groups()
+    sources = list(sources)
     for source in sources:
         # A group may be called like a file: keep the two kinds apart.
         group = notes[source].group if source in notes else ""
-        groups.setdefault(f"group {group}" if group else f"file {source}", []).append(source)
+        if group:
+            together.join(f"file {source}", f"group {group}")
+        if alike is not None:
+            together.join(f"file {source}", f"file {alike.find(source)}")
+    for source in sources:
+        groups.setdefault(together.find(f"file {source}"), []).append(source)
     chosen: dict[str, str] = {}
     for group, members in groups.items():
         given = {notes[m].split for m in members if m in notes} - {""}

@@ -12,8 +12,8 @@ import io
 import math
 import os
 import stat as stat_module
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
@@ -22,11 +22,12 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from vidgen.data.demux import MAX_PIXELS, open_demuxer
+from vidgen.data.denoise import denoised
+from vidgen.data.encode import encode_mp4, write_mp4
 from vidgen.data.packets import displayed_size
-from vidgen.data.picture import EXACT, Fit, Frames, Scaler
+from vidgen.data.picture import Box, Fit, Frames, Scaler
 from vidgen.data.reasons import Reason, Rejected
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
 
 Picture = tuple[int, Any]  # time stamp in ticks of the stream, decoded frame
 
+_STEADY = 0.8  # average over base rate of files that lost a frame here and there
 _MAX_GAP_S = 60  # seconds without a frame; a longer gap is a broken clock, not a still
 
 
@@ -74,6 +76,7 @@ class Tally:
     frames: int = 0
     damaged: int = 0
     end_s: float = 0.0  # end of the last frame, seconds after the first
+    filled: list[int] = field(default_factory=list)  # output frames that the file lost
 
 
 @dataclass(kw_only=True)
@@ -83,11 +86,18 @@ class Video:
     container: Any
     stream: Any
     name: str
+    denoise: str = "off"
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
         self.tick = Fraction(self.stream.time_base)  # seconds per unit of a time stamp
         self._pictures: Iterator[Picture] = self._decoded()
+        if self.denoise != "off":
+            self._pictures = denoised(self._pictures, self.denoise, self.tick)
+        self._damaged = 0
+        # Files of a variable rate have gaps by design.
+        base, average = self.stream.base_rate, self.stream.average_rate
+        self._steady = bool(base and average and average > _STEADY * base)
 
     def info(self) -> VideoInfo:
         """Header facts, and what only the first frame tells: format and rotation."""
@@ -112,17 +122,24 @@ class Video:
         )
 
     def frames(
-        self, *, fps: float | Fraction, size: tuple[int, int] | None = None, fit: Fit = "crop"
+        self,
+        *,
+        fps: float | Fraction,
+        size: tuple[int, int] | None = None,
+        fit: Fit = "crop",
+        box: Box | None = None,
+        blend: bool = False,
     ) -> Iterator[Frames]:
         """RGB frames (H, W, 3) at times 0, 1/fps, 2/fps, ... after the first frame.
 
         Each is the decoded frame nearest in time. `size` is (H, W): "crop" scales until both sides
         are covered and cuts the middle out, "stretch" ignores the aspect ratio; None keeps the
-        size. `tally` grows along the way.
+        size. `box` is the part of the picture that counts. With `blend`, frames that fall where
+        the file lost some are mixed of those around. `tally` grows along the way.
 
         Raises Rejected (corrupt) if no frame can be decoded or the clock is broken.
         """
-        scaler = Scaler(size, fit, self._pixel_shape())
+        scaler = Scaler(size, fit, self._pixel_shape(), box=box)
         step = 1 / Fraction(fps).limit_denominator(100_000)
         # Times are whole numbers of `unit` seconds: exact, and far cheaper than fractions.
         unit = Fraction(1, math.lcm(self.tick.denominator, 2 * step.denominator))
@@ -132,8 +149,8 @@ class Video:
         held: Any = None  # newest frame, shown from `shown` units after the origin on
         shown = 0
         picture: Frames | None = None  # `held` as an array, once it was asked for
-        gap = self._usual() * tick
-        due = 0  # when the next output frame is due, units
+        usual = gap = self._usual() * tick
+        due = number = 0  # when the next output frame is due, units, and which it is
         for stamp, frame in self._pictures:
             if origin is None:
                 origin, held = stamp, frame
@@ -144,11 +161,22 @@ class Video:
             gap = now - shown
             if gap > longest:
                 raise Rejected(Reason.CORRUPT, f"{self.name}: no frame for {gap * unit:.0f} s")
-            while 2 * due <= shown + now:
+            lost = self._lost(gap, usual)
+            following: Frames | None = None
+            while 2 * due <= shown + now or (lost and 2 * due < 2 * now - usual):
                 picture = scaler(held) if picture is None else picture
-                yield picture
-                due += step_units
-            held, shown, picture = frame, now, None
+                if lost and 2 * due > 2 * shown + usual:
+                    self.tally.filled.append(number)
+                    if blend:
+                        following = scaler(frame) if following is None else following
+                        yield _mix(picture, following, (due - shown) / gap)
+                    else:
+                        nearer = 2 * due <= shown + now
+                        yield picture if nearer else scaler(frame)
+                else:
+                    yield picture
+                due, number = due + step_units, number + 1
+            held, shown, picture = frame, now, following
         if held is None:
             raise Rejected(Reason.CORRUPT, f"{self.name}: no frame can be decoded")
         lasts = (held.duration or 0) * tick
@@ -158,6 +186,23 @@ class Video:
             picture = scaler(held) if picture is None else picture
             yield picture
             due += step_units
+
+    def glimpses(self, seconds: Iterable[float]) -> Iterator[Frames]:
+        """Pictures (H, W, 3) of the displayed size from about these times; not all, if seeking
+        fails. Not to be mixed with `frames`."""
+        scaler = Scaler(None, "crop", self._pixel_shape())
+        for at in seconds:
+            with suppress(av.error.FFmpegError):
+                self.container.seek(int(at * av.time_base))
+                frame = next(iter(self.container.decode(self.stream)), None)
+                if frame is not None:
+                    yield scaler(frame)
+
+    def _lost(self, gap: int, usual: int) -> bool:
+        """Whether frames are missing in a gap: something there was damaged, or the file has a
+        constant rate but for it."""
+        damaged, self._damaged = self.tally.damaged > self._damaged, self.tally.damaged
+        return 2 * gap > 3 * usual and (damaged or self._steady)
 
     def _decoded(self) -> Iterator[Picture]:
         """(time in ticks, frame) in display order; damaged packets are counted, not raised."""
@@ -178,7 +223,9 @@ class Video:
                 self.tally.damaged += 1
                 continue
             for frame in frames:
-                self.tally.damaged += frame.is_corrupt
+                if frame.is_corrupt:
+                    self.tally.damaged += 1
+                    continue
                 self.tally.frames += 1
                 given = frame.pts if frame.pts is not None else frame.dts
                 stamp = given if given is not None else stamp + usual
@@ -195,11 +242,21 @@ class Video:
         return Fraction(shape) if Fraction(1, 16) < shape < 16 else Fraction(1)
 
 
+def _mix(a: Frames, b: Frames, share: float) -> Frames:
+    """From `a` (share 0) to `b` (1)."""
+    mixed: Frames = np.rint(a + (b.astype(np.float32) - a) * np.float32(share)).astype(np.uint8)
+    return mixed
+
+
 @contextmanager
 def open_video(
-    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    denoise: str = "off",
 ) -> Iterator[Video]:
-    """Open a regular file, or a file's bytes, as a video.
+    """Open a regular file, or a file's bytes, as a video. `denoise`: FFmpeg filter for all frames.
 
     Raises Rejected: not_a_file, empty_file, not_video, too_many_pixels; no frame is decoded before.
     """
@@ -213,7 +270,7 @@ def open_video(
             raise Rejected(Reason.EMPTY_FILE, f"{shown} has no bytes")
         opened = io.BytesIO(source)
     with open_demuxer(opened, shown, max_pixels=max_pixels) as (container, stream):
-        yield Video(container=container, stream=stream, name=shown)
+        yield Video(container=container, stream=stream, name=shown, denoise=denoise)
 
 
 def probe(source: Path | bytes, *, name: str | None = None) -> VideoInfo:
@@ -233,62 +290,6 @@ def decode(
     """A whole (short) video as (T, H, W, 3). Raises Rejected."""
     with open_video(source, name=name) as video:
         return np.stack([*video.frames(fps=fps, size=size, fit=fit)])
-
-
-def encode_mp4(
-    frames: Frames, fps: float | Fraction, *, crf: int = 18, keyframe_every: int = 12
-) -> bytes:
-    """(T, H, W, 3) uint8 RGB as an H.264 MP4 that browsers play. Equal input gives equal bytes.
-
-    4:2:0 video has even sides: odd ones grow by repeating their last row or column.
-    """
-    frames = np.ascontiguousarray(frames)
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
-        raise ValueError(f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}")
-    height, width = frames.shape[1:3]
-    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    rate = Fraction(fps).limit_denominator(100_000)
-    file = io.BytesIO()
-    # bitexact: no FFmpeg version string in the file.
-    exact = {"fflags": "+bitexact"}
-    with av.open(file, "w", format="mp4", container_options=exact) as container:
-        stream: Any = container.add_stream(
-            "libx264",
-            rate=rate,
-            options={"crf": str(crf), "preset": "veryfast", "flags": "+bitexact"},
-        )
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        context = stream.codec_context
-        context.thread_count = 1
-        context.gop_size = keyframe_every
-        context.max_b_frames = 0
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        context.color_primaries = context.color_trc = 1  # BT.709
-        scaler = VideoReformatter()
-        for index, array in enumerate(frames):
-            frame = scaler.reformat(
-                av.VideoFrame.from_ndarray(array, format="rgb24"),
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-                interpolation=Interpolation.BICUBIC | EXACT,
-                threads=1,
-            )
-            frame.pts, frame.time_base = index, 1 / rate
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return file.getvalue()
-
-
-def write_mp4(
-    path: Path, frames: Frames, fps: float | Fraction, *, crf: int = 18, keyframe_every: int = 12
-) -> None:
-    """`encode_mp4` into a file, whole or not at all."""
-    from vidgen.storage.local import LocalStore
-
-    data = encode_mp4(frames, fps, crf=crf, keyframe_every=keyframe_every)
-    LocalStore(path.parent).write(path.name, data)
 
 
 def _check_regular(path: Path, shown: str) -> None:

@@ -75,7 +75,7 @@ class HeldOut:
                 keep.append(caption not in met)
                 met.add(caption)
             note += f", {sum(keep)} different ones"
-        chosen = dataclasses.replace(self.dataset, table=self._rows().filter(pa.array(keep)))
+        chosen = self.dataset.with_rows(self._rows().filter(pa.array(keep)))
         return dataclasses.replace(self, dataset=chosen, selection=selection, note=note)
 
     def _rows(self) -> pa.Table:

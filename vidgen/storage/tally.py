@@ -16,12 +16,14 @@ class Counts:
     Attributes:
         read_bytes, read_s: read from stores, and the seconds that took, of all threads together.
         requests, retries: to object stores, and those among them that were tried again.
+        decode_s: seconds in which decoders worked on what was read.
     """
 
     read_bytes: int = 0
     read_s: float = 0.0
     requests: int = 0
     retries: int = 0
+    decode_s: float = 0.0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in _FIELDS})

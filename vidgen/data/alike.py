@@ -1,0 +1,107 @@
+"""Clips that show the same: a few hundred bits each, compared without comparing all pairs.
+
+A signature says, for a few frames of a clip, in which direction brightness changes from cell to
+cell, and where it changes from one of these frames to the next: it hardly minds another size, codec
+or brightness. The second part tells takes apart that one camera made in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidgen.data.picture import Frames
+
+_FRAMES, _ROWS, _COLUMNS = 4, 8, 8
+BITS = _FRAMES * _ROWS * _COLUMNS  # of the first part
+_BYTES = BITS // 8 + 2 * (_FRAMES - 1) * _ROWS * _COLUMNS // 8
+_BANDS = 16  # of 16 bits; two clips are compared where one of them is the same in both
+_APART = 0.07  # share of bits by which near duplicates may differ
+_MOVED_APART = 0.4  # share of cells that change in either, by which they may differ
+_FEW = 16  # such cells; with fewer there is no motion to compare
+_SAME_BAND = 64  # clips on either side that a clip is compared with, at most, in each band
+_FLAT = 0.02  # of full scale; smaller differences of cells are no difference
+
+Signatures = NDArray[np.uint8]  # (n, _BYTES)
+
+
+def signature(frames: Frames) -> str:
+    """Of a clip, (T, H, W, 3) uint8, in hexadecimal; '' if there is too little to see."""
+    chosen = np.linspace(0, len(frames) - 1, 2 * _FRAMES + 1).astype(int)[1::2]
+    luma = frames[chosen] @ np.array([0.2126, 0.7152, 0.0722], np.float32) / np.float32(255)
+    lines = _cells(luma, _ROWS, 1)
+    steps = np.diff(_cells(lines, _COLUMNS + 1, 2), axis=2)  # (frames, rows, columns)
+    if float((np.abs(steps) > _FLAT).mean()) < 0.1:
+        return ""
+    moves = np.diff(_cells(lines, _COLUMNS, 2), axis=0)  # (frames - 1, rows, columns)
+    bits = [steps > _FLAT / 4, moves > _FLAT, moves < -_FLAT]
+    return np.packbits(np.concatenate([each.ravel() for each in bits])).tobytes().hex()
+
+
+def near_duplicates(signatures: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Pairs (a, b), a < b, of clips whose signatures nearly agree; '' agrees with nothing."""
+    known = np.array([n for n, text in enumerate(signatures) if text], np.int64)
+    if not len(known):
+        return
+    data = np.frombuffer(bytes.fromhex("".join(filter(None, signatures))), np.uint8)
+    rows: Signatures = data.reshape(len(known), _BYTES)
+    words = np.ascontiguousarray(rows[:, : BITS // 8]).view(">u2")  # (n, _BANDS)
+    seen: set[tuple[int, int]] = set()
+    for band in range(_BANDS):
+        order = np.argsort(words[:, band], kind="stable")
+        values = words[order, band]
+        for step in range(1, min(_SAME_BAND, len(order) - 1) + 1):
+            same = np.flatnonzero(values[step:] == values[:-step])
+            if not len(same):
+                break
+            first, second = order[same], order[same + step]
+            for at in np.flatnonzero(_alike(rows[first], rows[second])):
+                a, b = sorted((int(known[first[at]]), int(known[second[at]])))
+                if (a, b) not in seen:
+                    seen.add((a, b))
+                    yield a, b
+
+
+def _alike(a: Signatures, b: Signatures) -> NDArray[np.bool_]:
+    """Whether two clips each nearly agree."""
+    different = np.unpackbits(a ^ b, axis=1)
+    moved = np.unpackbits((a | b)[:, BITS // 8 :], axis=1).sum(1)
+    shares = different[:, :BITS].mean(1)
+    still = moved < _FEW
+    agree = different[:, BITS:].sum(1) <= _MOVED_APART * moved
+    nearly: NDArray[np.bool_] = np.where(still, shares <= _APART / 2, (shares <= _APART) & agree)
+    return nearly
+
+
+class Groups:
+    """Union of what belongs together."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        """The group's name: its last member in order."""
+        while (above := self._parent.get(name, name)) != name:
+            self._parent[name] = self._parent.get(above, above)
+            name = above
+        return name
+
+    def join(self, a: str, b: str) -> None:
+        a, b = sorted((self.find(a), self.find(b)))
+        if a != b:
+            self._parent[a] = b
+
+
+def _cells(values: NDArray[np.float32], count: int, axis: int) -> NDArray[np.float32]:
+    """Means of `count` parts of about equal size along an axis."""
+    length = values.shape[axis]
+    edges = np.linspace(0, length, count + 1).round().astype(int)
+    starts = np.minimum(edges[:-1], length - 1)
+    sums = np.add.reduceat(values, starts, axis)
+    sizes = np.maximum(1, np.diff(edges))
+    shape = [1] * values.ndim
+    shape[axis] = count
+    means: NDArray[np.float32] = (sums / sizes.reshape(shape)).astype(np.float32)
+    return means
