@@ -45,14 +45,35 @@ def open_demuxer(
     with container:
         stream = _video_stream(container, shown)
         context = stream.codec_context
-        if context.width * context.height > max_pixels:
-            size = f"{context.width}x{context.height}"
+        width, height = context.width, context.height
+        if not width * height:  # probing clears sizes over the limit
+            width, height = _declared_size(source)
+        if width * height > max_pixels:
+            size = f"{width}x{height}"
             raise Rejected(Reason.TOO_MANY_PIXELS, f"{shown}: {size} is over {max_pixels} pixels")
         context.thread_count = 1  # parallel over files, not inside one
         context.options = {
             "max_pixels": str(max_pixels)
         }  # the stream may be larger than its header
         yield container, stream
+
+
+def _declared_size(source: Any) -> tuple[int, int]:
+    """(width, height) in the container's header, without a look at the media; (0, 0) if none."""
+    at = None if isinstance(source, str) else source.tell()
+    if at is not None:
+        source.seek(0)
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(2**31)}
+    options |= {"fflags": "noparse+nofillin", "probesize": "32", "analyzeduration": "0"}
+    try:
+        with av.open(source, "r", options=options, metadata_errors="replace") as container:
+            context = container.streams.video[0].codec_context
+            return context.width, context.height
+    except (av.error.FFmpegError, ValueError):
+        return 0, 0
+    finally:
+        if at is not None:
+            source.seek(at)
 
 
 def _video_stream(container: Any, shown: str) -> Any:

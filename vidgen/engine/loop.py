@@ -114,6 +114,7 @@ class _Run:
             world=job.ranks.world,
             start_step=state.step,
             conditions=sorted(state.objective.model.conditions),
+            device=job.ranks.device,
         )
         state.objective.train()
         with closing(stream), self.watchdog, closing(self.saver), closing(self.errands):
