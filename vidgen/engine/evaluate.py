@@ -79,9 +79,11 @@ def evaluate(
     """
     folder = RunFolder(run, storage)
     config = folder.config()
+    # No clip is read more than twice: keeping them would only make memory grow with their number.
+    clips_from = config.data.model_copy(update={"cache": False})
     if data is not None:
-        other = config.data.model_copy(update={"url": data, "synthetic": None})
-        config = config.model_copy(update={"data": other})
+        clips_from = clips_from.model_copy(update={"url": data, "synthetic": None})
+    config = config.model_copy(update={"data": clips_from})
     lookers = build_extractors(config.evaluate, extractors, weights or {}, download=download)
     trained = weights_step(folder, step)
     device = "cuda" if torch.cuda.is_available() else "cpu"
