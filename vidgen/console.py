@@ -57,6 +57,15 @@ def run(command: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
         )
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
+        if missing == "torchvision":
+            # torchmetrics imports torch-fidelity where it finds it, and that torchvision.
+            code = _fail(
+                "package 'torch-fidelity' is installed without torchvision, so torchmetrics cannot "
+                "be imported. vidgen needs neither: pip uninstall torch-fidelity",
+                1,
+                debug=debug,
+            )
+            sys.exit(code)
         if missing not in ENGINE_MODULES or importlib.util.find_spec(missing) is not None:
             raise
         code = _fail(
