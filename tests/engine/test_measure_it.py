@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,29 @@ def test_bad_input_fails_before_anything_is_generated(
     assert found == code
     assert says in err
     assert (runs[0] / "eval.json").read_bytes() == before
+
+
+def test_no_network_unless_asked(
+    vidgen: Vidgen, runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Scoring opens no connection at all; a missing network is a download's problem alone."""
+    tried: list[object] = []
+
+    def refuse(self: socket.socket, address: object) -> None:
+        tried.append(address)
+        raise OSError("no network here")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: refuse(socket.socket(), a))
+    assert vidgen("evaluate", runs[0])[0] == 0
+    assert vidgen("report", runs[0])[0] == 0
+    assert vidgen("evaluate", runs[0], "--extractor", "i3d")[0] == 1
+    assert tried == []
+    code, _, err = vidgen("evaluate", runs[0], "--extractor", "i3d", "--download")
+    assert code == 1
+    assert "could not download https://" in err
+    assert tried
 
 
 def test_bench_prints_a_verdict(vidgen: Vidgen, runs: tuple[Path, Path]) -> None:
