@@ -72,7 +72,7 @@ def plan_tune(
     if name is not None:
         check_name(name)
     pool_name, chosen = platform.pool(pool)
-    sweep = load_sweep(source, overrides)
+    sweep = load_sweep(source, list(overrides))
     count = workers or max(1, chosen.gpus_per_node, sweep.config.trial.workers)
     layout(count, pool_name, chosen)
     sweep = load_sweep(source, [*overrides, *_for_sweep(count, chosen, sweep)])

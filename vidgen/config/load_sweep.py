@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,7 +62,11 @@ class Sweep:
             for values in every(config.space):
                 used = self.used(values)
                 distinct.setdefault(repr(used), used)
-            return list(distinct.values())
+            points = list(distinct.values())
+            if config.scheduler.kind != "none":
+                # Neighbours are alike: in the grid's own order each trial might beat those before.
+                random.Random(config.search.seed).shuffle(points)
+            return points
         seed, count = config.search.seed, config.budget.trials or 0
         return [self.used(sample(config.space, seed, number)) for number in range(count)]
 

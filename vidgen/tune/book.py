@@ -71,13 +71,13 @@ class Book:
 
     @property
     def saved_s(self) -> float:
-        """GPU-seconds that stopped trials would still have taken at their own speed."""
+        """GPU-seconds that the steps of stopped trials would still have taken, at their speed.
+
+        Validations, checkpoints and starting up are not counted: it is rather too little.
+        """
         steps = self._sweep.steps
-        return sum(
-            trial.gpu_s / trial.step * (steps - trial.step)
-            for trial in self.trials()
-            if trial.state == "stopped" and trial.step
-        )
+        stopped = [trial for trial in self.trials() if trial.state == "stopped"]
+        return sum(trial.step_gpu_s * (steps - trial.step) for trial in stopped)
 
     @property
     def exploits(self) -> int:
@@ -106,8 +106,9 @@ class Book:
             if self._trials[name].state == "running":
                 self._trials[name].step = max(step, self._trials[name].step)
 
-    def scored(self, name: str, step: int, score: float) -> None:
-        self._update(name, "scored", step=step, score=score)
+    def scored(self, name: str, step: int, score: float, step_gpu_s: float) -> None:
+        known = {"step_gpu_s": step_gpu_s} if step_gpu_s else {}
+        self._update(name, "scored", step=step, score=score, **known)
 
     def exploited(self, name: str, donor: str, step: int, values: Values) -> None:
         with self._lock:

@@ -188,7 +188,7 @@ class _Search:
             ) from self._error
 
 
-class _Switch(Stopper):  # type: ignore[misc]
+class _Switch(Stopper):
     """Ends the whole sweep once it is on."""
 
     def __init__(self) -> None:
@@ -201,12 +201,11 @@ class _Switch(Stopper):  # type: ignore[misc]
         return self.on
 
 
-class _Watch(Callback):  # type: ignore[misc]
+class _Watch(Callback):
     """Writes what Ray Tune does into the book."""
 
     def __init__(self, sweep: Sweep, book: Book, width: float) -> None:
         self._book, self._metric, self._width = book, sweep.config.metric, width
-        self._steps = sweep.steps
         self._clock = time.monotonic()
         self._seen: dict[str, str] = {}
 
@@ -215,7 +214,8 @@ class _Watch(Callback):  # type: ignore[misc]
         **info: Any,
     ) -> None:  # fmt: skip
         if self._metric in result:
-            self._book.scored(_name(trial), int(result["step"]), float(result[self._metric]))
+            each = result.get("step_s", 0.0) * self._width
+            self._book.scored(_name(trial), int(result["step"]), float(result[self._metric]), each)
 
     def on_trial_start(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
@@ -326,6 +326,8 @@ def _joined(sweep: Sweep) -> Any:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they meant to the driver
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Trials' actors take no CPUs, which Ray would remark on where there are few.
+        "RAY_worker_maximum_startup_concurrency": "16",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",

@@ -43,6 +43,7 @@ class Trial:
         state: waiting, running, stopped (given up), done, failed.
         step: of the last validation; score: the metric there.
         gpu_s: GPU-seconds it took, of processors where there are no GPUs.
+        step_gpu_s: GPU-seconds of a step, without what surrounds the steps.
         exploits: how often it went on from another trial's weights.
         reason: why it was stopped or failed.
         final: scores of the last measurement, by name.
@@ -55,6 +56,7 @@ class Trial:
     step: int = 0
     score: float | None = None
     gpu_s: float = 0.0
+    step_gpu_s: float = 0.0
     exploits: int = 0
     reason: str = ""
     final: dict[str, float] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.tune import PlacementGroupFactory
@@ -75,13 +76,18 @@ def _fits(needs: dict[str, float]) -> int:
 
 
 def _total(name: str) -> float:
-    return float(ray.cluster_resources().get(name, 0.0))
+    return float(ray.cluster_resources().get(name, 0.0))  # type: ignore[no-untyped-call]
+
+
+def _nodes() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return found
 
 
 def _this_node() -> str:
     """The resource that only the driver's node has."""
     mine = ray.get_runtime_context().get_node_id()
-    node = next(node for node in ray.nodes() if node["NodeID"] == mine)
+    node = next(node for node in _nodes() if node["NodeID"] == mine)
     return next(
         str(name)
         for name in node["Resources"]

@@ -41,39 +41,40 @@ def make_scheduler(
         on_exploit: told of every exploit of population-based training.
     """
     config = sweep.config
-    how, common = config.scheduler, {"metric": config.metric, "mode": config.mode}
+    how = config.scheduler
     if how.kind == "none":
-        return FIFOScheduler()
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
     if how.kind == "pbt":
         return Population(sweep, reached, on_exploit)
     scheduler: Halving | Median
     if how.kind == "asha":
         scheduler = Halving(
             time_attr=TIME, grace_period=sweep.grace_steps, max_t=sweep.steps,
-            reduction_factor=how.reduction, **common,
+            reduction_factor=how.reduction, metric=config.metric, mode=config.mode,
         )  # fmt: skip
     else:
         scheduler = Median(
             time_attr=TIME, grace_period=sweep.grace_steps,
-            min_samples_required=how.min_trials, **common,
+            min_samples_required=how.min_trials, metric=config.metric, mode=config.mode,
         )  # fmt: skip
     for name, curve in earlier.items():
         scheduler.remember(name, [point for point in curve if point[0] < sweep.steps])
     return scheduler
 
 
-class Halving(ASHAScheduler):  # type: ignore[misc]
+class Halving(ASHAScheduler):
     """Asynchronous successive halving (https://arxiv.org/abs/1810.05934)."""
 
     def remember(self, name: str, curve: Curve) -> None:
         """Let a trial of an earlier driver count at the rungs it reached."""
-        trial = SimpleNamespace(trial_id=f"earlier-{name}")
-        self.on_trial_add(None, trial)
+        nobody: Any = None  # no controller is asked anything
+        trial: Any = SimpleNamespace(trial_id=f"earlier-{name}")
+        self.on_trial_add(nobody, trial)
         for step, score in curve:
-            self.on_trial_result(None, trial, {TIME: step, self._metric: score})
+            self.on_trial_result(nobody, trial, {TIME: step, self._metric: score})
 
 
-class Median(MedianStoppingRule):  # type: ignore[misc]
+class Median(MedianStoppingRule):
     """Stops a trial whose best is worse than the median of the others' running means."""
 
     def remember(self, name: str, curve: Curve) -> None:
@@ -87,7 +88,7 @@ class Median(MedianStoppingRule):  # type: ignore[misc]
             super().on_trial_complete(controller, trial, result)
 
 
-class Population(PopulationBasedTraining):  # type: ignore[misc]
+class Population(PopulationBasedTraining):
     """Population-based training whose mutations are the sweep's space's."""
 
     def __init__(self, sweep: Sweep, reached: int, on_exploit: OnExploit) -> None:
@@ -118,7 +119,7 @@ class Population(PopulationBasedTraining):  # type: ignore[misc]
             waiting = [t for t in paused if self._trial_state[t].last_result]
             if waiting and len(paused) == len(live):
                 last = max(waiting, key=lambda t: self._trial_state[t].last_train_time)
-                self.on_trial_result(controller, last, self._trial_state[last].last_result)
+                self.on_trial_result(controller, last, self._trial_state[last].last_result or {})
                 chosen = super().choose_trial_to_run(controller)
         return chosen
 

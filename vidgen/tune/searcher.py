@@ -16,7 +16,7 @@ from vidgen.tune.folder import Trial
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class OptunaTrials(Searcher):  # type: ignore[misc]
+class OptunaTrials(Searcher):
     """Hands out a sweep's trials: unfinished ones first, then what Optuna suggests.
 
     Keys whose condition does not hold are sampled too, which keeps the estimator's space flat, and
@@ -48,7 +48,9 @@ class OptunaTrials(Searcher):  # type: ignore[misc]
             if trial.finished and trial.score is not None and trial.state != "failed":
                 self._teach(trial, trial.score)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(  # type: ignore[override]  # FINISHED is a string
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
         if self._waiting:
             trial = self._going_on[trial_id] = self._waiting.pop(0)
         elif self._count >= self._sweep.trials:

@@ -100,11 +100,12 @@ class _Reports:
         self._pbt = given.sweep.config.scheduler.kind == "pbt"
         self._unsaved: dict[int, float] = {}  # scores that wait for their checkpoint
         self._last: tuple[int, float] | None = None
-        self._told = 0.0
+        self._told = self._step_s = 0.0
 
     def show(self, line: dict[str, Any]) -> None:
         """Raises SystemExit, in Ray Tune's thread, when the trial is over."""
         step, metric = int(line["step"]), self._sweep.config.metric
+        self._step_s = line.get("step_s", self._step_s)
         if time.monotonic() - self._told > _TELL_EVERY_S or metric in line:
             self._told = time.monotonic()
             self._link.send.remote("trial", {"trial": self._name, "step": step})
@@ -131,6 +132,7 @@ class _Reports:
                 self._last = (int(line["step"]), float(line[metric]))
                 if not self._pbt:
                     self._report(*self._last)
+            self._step_s = line.get("step_s", self._step_s)
 
     def end(self, how: str, *, reason: str = "") -> None:
         """The last report: done, interrupted or failed."""
@@ -144,7 +146,8 @@ class _Reports:
         tune.report({"step": step, "ended": how, "reason": reason, **counted})
 
     def _report(self, step: int, score: float) -> None:
-        found: dict[str, Any] = {"step": step, self._sweep.config.metric: score}
+        found: dict[str, Any] = {"step": step, "step_s": self._step_s}
+        found[self._sweep.config.metric] = score
         if step >= self._sweep.steps:
             return  # nothing is left to decide; `end` tells the score
         found[TIME] = step
