@@ -158,6 +158,11 @@ picture_option = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--image", type=picture_option, metavar="PNG", help="First frame.")
 @click.option("--sketch", type=picture_option, metavar="PNG", help="Edges, bright on dark.")
 @click.option("--past", type=picture_option, metavar="MP4", help="Video to go on from.")
+@click.option("--from", "source", type=picture_option, metavar="VIDEO", help="Make this one over.")
+@click.option(
+    "--strength", type=click.FloatRange(0, 1), default=0.7, show_default=True,
+    help="With --from: how much may change.",
+)  # fmt: skip
 @click.option(
     "--vbench", type=picture_option, metavar="PROMPTS", help="Videos of these prompts, for VBench."
 )
@@ -177,6 +182,8 @@ def generate(
     image: Path | None,
     sketch: Path | None,
     past: Path | None,
+    source: Path | None,
+    strength: float,
     vbench: Path | None,
     out: str | None,
     seed: int,
@@ -199,7 +206,7 @@ def generate(
         from vidgen.data.show import bar
         from vidgen.engine.vbench import export_vbench
 
-        if captions or label or image or sketch or past:
+        if captions or label or image or sketch or past or source:
             raise click.UsageError("--vbench brings its own prompts: give no other condition.")
         with bar("generating") as update:
             url = export_vbench(
@@ -225,6 +232,8 @@ def generate(
         guidance=guidance,
         step=step,
         storage=StorageConfig(endpoint_url=endpoint_url),
+        source=source,
+        strength=strength,
     )
     if as_json:
         click.echo(json.dumps({"url": made.url, **made.record}, indent=2))

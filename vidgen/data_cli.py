@@ -92,3 +92,24 @@ def inspect(dataset: str, endpoint_url: str | None, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         show_inspection(found)
+
+
+@data.command()
+@click.argument("source", metavar="RECIPE|FILE")
+@click.argument("dest")
+@set_option
+def encode(source: str, dest: str, overrides: tuple[str, ...]) -> None:
+    """Write the latents of a run's clips into DEST, so that training need not encode them.
+
+    RECIPE|FILE is the config of a run with model.codec; train it with --set model.codec.cache=DEST.
+    """
+    from vidgen.config.load import load_run
+
+    config = load_run(source, overrides)
+    from vidgen.data.show import bar
+    from vidgen.engine.encode import encode as run
+
+    with bar("encoding") as update:
+        count = run(config, dest, tell=lambda done, total: update(done, total, ""))
+    click.echo(f"latents of {count} clips in {dest}")
+    click.echo(f"next: vidgen train {source} --set model.codec.cache={dest}")

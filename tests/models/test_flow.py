@@ -14,9 +14,9 @@ from vidgen.errors import ModelError
 from vidgen.models.base import VideoSpec, build_objective
 from vidgen.models.flow.config import Config
 from vidgen.models.flow.model import FlowModel
-from vidgen.models.flow.network import patchify, unpatchify
 from vidgen.models.flow.objective import FlowObjective, build
 from vidgen.models.flow.sampler import SAMPLERS, shifted, times
+from vidgen.nn.patches import patchify, unpatchify
 from vidgen.types import Batch, Condition
 
 EVERY = ["label", "text", "image", "sketch", "past"]
@@ -81,7 +81,7 @@ def test_draws_follow_the_config() -> None:
     many = 2000
     video = torch.zeros(many, 3, 4, 8, 8)
     draws = objective.draw(
-        Batch(video=video, cond=Condition(), seed=torch.arange(many) * 7919 + 2**40)
+        Batch(video=video, cond=Condition(), seed=torch.arange(many) * 7919 + 2**40), video
     )
     assert draws.t.median() == pytest.approx(1 / 5, abs=0.03)  # 1/2, shifted
     assert (draws.t > 0.7).float().mean() > 0.02  # the even share reaches everywhere
@@ -93,7 +93,7 @@ def test_draws_follow_the_config() -> None:
 
 def test_draws_differ_between_seeds_and_repeat_for_one() -> None:
     objective, batch = flow()
-    first, again = objective.draw(batch), objective.draw(batch)
+    first, again = objective.draw(batch, batch.video), objective.draw(batch, batch.video)
     assert torch.equal(first.noise, again.noise)
     assert not torch.equal(first.noise[0], first.noise[1])
 
@@ -101,7 +101,7 @@ def test_draws_differ_between_seeds_and_repeat_for_one() -> None:
 def test_both_predictions_learn_the_same_thing() -> None:
     """With zero output, a velocity network sees the noisy video as video, the other sees gray."""
     objective, batch = flow(predict="velocity")
-    draws = objective.draw(batch)
+    draws = objective.draw(batch, batch.video)
     share = draws.t[:, None, None, None, None]
     noisy = share * batch.video + (1 - share) * draws.noise
     seen = objective.model.estimate(noisy, draws.t, batch.cond)

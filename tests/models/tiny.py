@@ -18,6 +18,21 @@ TINY: dict[str, dict[str, Any]] = {
         "heads": 2,
         "conditions": ["label", "text", "image"],
     },
+    "vae": {
+        "patch": [1, 2, 2], "widths": [16, 48], "blocks": [1, 1], "shrink": [[2, 2, 2]],
+        "latent_channels": 48, "loss": {"pixel": "mse"},
+    },
+    "autoregressive": {
+        "width": 36, "depth": 2, "heads": 2, "text_width": 16, "text_tokens": 2,
+        "conditions": ["label", "text", "image"],
+        "codec": {
+            "run": "nowhere",
+            "model": {
+                "family": "vae", "patch": [2, 4, 4], "widths": [8], "blocks": [1], "shrink": [],
+                "levels": [4, 3],
+            },
+        },
+    },
     "recurrent": {"past_frames": 3, "patch": 2, "width": 12, "depth": 2, "truth_until": 4},
     "convolutional": {
         "past_frames": 3, "levels": 1, "width": 8, "translator_width": 24, "depth": 2,

@@ -13,6 +13,8 @@ from vidgen.errors import did_you_mean
 
 FAMILIES: dict[str, str] = {
     "flow": "vidgen.models.flow",
+    "vae": "vidgen.models.vae",
+    "autoregressive": "vidgen.models.autoregressive",
     "recurrent": "vidgen.models.recurrent",
     "convolutional": "vidgen.models.convolutional",
 }

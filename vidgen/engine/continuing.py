@@ -13,6 +13,7 @@ from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset, frame_rate
 from vidgen.data.loader import ensure_dataset
 from vidgen.data.show import bar
+from vidgen.engine.codec import with_codec
 from vidgen.engine.early_stop import Progress
 from vidgen.engine.export import is_exported
 from vidgen.errors import ConfigError
@@ -51,7 +52,8 @@ def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
 
 
 def with_dataset(config: RunConfig) -> tuple[RunConfig, Dataset]:
-    """The data set, made first if it is a synthetic one, and the config with what it decides."""
+    """The data set, made first if it is a synthetic one, and the config with what it and the
+    model's codec decide."""
     with bar("data set") as update:
         dataset = ensure_dataset(
             config, progress=lambda what, done, total: update(done, total, what)
@@ -65,7 +67,7 @@ def with_dataset(config: RunConfig) -> tuple[RunConfig, Dataset]:
             "url": config.data.url and open_store(config.data.url, config.storage).url,
         }
     )
-    return config.model_copy(update={"data": data}), dataset
+    return with_codec(config.model_copy(update={"data": data})), dataset
 
 
 def finished_step(config: RunConfig) -> int | None:

@@ -22,6 +22,7 @@ from vidgen.engine.measures import (
     Continuation,
     Measure,
     Prediction,
+    Reconstruction,
     Setting,
 )
 from vidgen.engine.samples import to_frames
@@ -35,6 +36,7 @@ from vidgen.metrics.interval import mean_interval
 from vidgen.metrics.judge import asked_for
 from vidgen.metrics.score import Score, Subject
 from vidgen.models.base import VideoModel, build_objective
+from vidgen.models.codec import Codec
 from vidgen.storage.run_folder import RunFolder, step_name
 
 SHOWN = 12  # clips kept for people to look at
@@ -109,7 +111,9 @@ def evaluate(
     setting = Setting(protocol=chosen.protocol(model.conditions), subject=subject)
     agreement = CaptionAgreement()
     measures: list[Measure] = []
-    if "past" in model.conditions:
+    if isinstance(model, Codec):
+        measures.append(Reconstruction())
+    elif "past" in model.conditions:
         measures.append(Prediction())
     elif "image" in model.conditions:
         measures.append(Continuation())

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from vidgen.data.video import Frames, encode_mp4
 from vidgen.engine.contact_sheet import contact_sheet
 from vidgen.engine.load import load_model
 from vidgen.engine.measures import LAST_FRAME, last_frame_repeated
-from vidgen.engine.prompts import Prompt
+from vidgen.engine.prompts import Prompt, read_video
 from vidgen.engine.samples import sample_videos, to_frames
 from vidgen.engine.weights import weights_step
 from vidgen.storage.open import open_store
@@ -56,6 +57,8 @@ def generate(
     guidance: float | None = None,
     step: int | None = None,
     storage: StorageConfig | None = None,
+    source: Path | None = None,
+    strength: float = 0.7,
 ) -> Generated:
     """Generate with a run's averaged weights; write MP4 files, a contact sheet and a record.
 
@@ -70,6 +73,8 @@ def generate(
         guidance: classifier-free guidance scale; default: the run's.
         step: checkpoint; default: the newest weights.
         storage: how to reach an object store.
+        source: video file to make over instead of starting from nothing; its first frames.
+        strength: how much of it may change, from 0 to 1.
     """
     folder = RunFolder(run, storage)
     config = folder.config()
@@ -82,13 +87,18 @@ def generate(
     sampling = config.sampling
     if guidance is not None:
         sampling = sampling.model_copy(update={"guidance": guidance})
-    videos = sample_videos(
-        model,
-        cond.map(lambda value: value.repeat_interleave(each, 0).to(device)),
-        each * prompt.rows,
-        sampling=sampling,
-        generator=Generator().manual_seed(seed),
-    )
+    cond = cond.map(lambda value: value.repeat_interleave(each, 0).to(device))
+    generator = Generator().manual_seed(seed)
+    if source is not None:
+        before = read_video(source, config, fps=fps)[None].expand(each * prompt.rows, *(-1,) * 4)
+        videos = model.edit(
+            before.to(device), cond, strength=strength, guidance=sampling.guidance,
+            generator=generator,
+        ).cpu()  # fmt: skip
+    else:
+        videos = sample_videos(
+            model, cond, each * prompt.rows, sampling=sampling, generator=generator
+        )
     captions = [text for text in prompt.captions or ("",) for _ in range(each)]
     frames: list[Frames] = list(to_frames(videos).numpy())
 
@@ -112,6 +122,7 @@ def generate(
         "height": config.data.height,
         "width": config.data.width,
         "prompt": prompt.to_json(),
+        **({"from": str(source), "strength": strength} if source is not None else {}),
         "videos": [
             {"file": file, "caption": caption} if caption else {"file": file}
             for file, caption in zip(files, captions, strict=True)

@@ -148,6 +148,13 @@ class Continuation(Likeness):
             metric.update(shown[:, :, 1:], truth[:, :, 1:])
 
 
+class Reconstruction(Likeness):
+    """For a codec, whose videos are the real ones, packed and unpacked."""
+
+    def __init__(self) -> None:
+        super().__init__(None, (VideoMSE, VideoPSNR, VideoSSIM))
+
+
 class Prediction(Likeness):
     """For a model that is given past frames; the baseline repeats the last of them."""
 

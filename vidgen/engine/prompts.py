@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vidgen.config.run import RunConfig
-from vidgen.data.video import decode
+from vidgen.data.video import Frames, decode
 from vidgen.errors import ConfigError, DataError, did_you_mean
 from vidgen.types import Condition, encode_text
 
@@ -135,6 +135,22 @@ def read_picture(path: Path, size: tuple[int, int], *, grey: bool = False) -> Te
     return pixels[None] if grey else pixels.permute(2, 0, 1).contiguous()
 
 
+def read_video(path: Path, config: RunConfig, *, fps: float) -> Tensor:
+    """The first frames of a video file as a model's clip, (3, T, H, W) in [-1, 1].
+
+    Raises DataError if it does not open or is too short.
+    """
+    data = config.data
+    rate = Fraction(fps).limit_denominator(1000)
+    found = decode(path, fps=rate, size=(data.height, data.width))
+    if len(found) < data.frames:
+        raise DataError(
+            f"{path} has {len(found)} frames at {fps:g} per second",
+            expected=f"at least {data.frames}, as many as the model makes",
+        )
+    return _pixels(found[: data.frames])
+
+
 def read_past(path: Path, size: tuple[int, int], *, fps: float, frames: int) -> Tensor:
     """The last frames of a video file at a frame rate, (3, P, H, W) in [-1, 1].
 
@@ -146,5 +162,9 @@ def read_past(path: Path, size: tuple[int, int], *, fps: float, frames: int) -> 
             f"{path} has {len(found)} frames at {fps:g} per second",
             expected=f"at least {frames}, as many as the model looks back on",
         )
-    last = torch.from_numpy(found[-frames:])  # (P, H, W, 3)
-    return last.permute(3, 0, 1, 2).float().div(127.5).sub(1).contiguous()
+    return _pixels(found[-frames:])
+
+
+def _pixels(frames: Frames) -> Tensor:
+    """(T, H, W, 3) uint8 to (3, T, H, W) in [-1, 1]."""
+    return torch.from_numpy(frames).permute(3, 0, 1, 2).float().div(127.5).sub(1).contiguous()

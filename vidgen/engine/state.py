@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
 from vidgen.config.run import RunConfig
 from vidgen.engine.blocks import prepare_blocks
+from vidgen.engine.codec import install_codec
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.ema import Ema
 from vidgen.engine.optim import build_optimizer
@@ -39,6 +40,7 @@ class State:
         torch.manual_seed(config.seed)  # the same first weights on every rank
         self.step = 0
         self.objective: Objective = build_objective(config)
+        install_codec(self.objective, config)
         self.precision = Precision(choose_precision(config.train.precision, device), device)
         self.strategy = ranks.from_lead(partial(choose_strategy, config, self.objective, ranks))
         prepare_blocks(self.objective, config.train)

@@ -7,6 +7,7 @@ from functools import partial
 
 from vidgen.config.run import RunConfig
 from vidgen.data.loader import ensure_dataset
+from vidgen.engine.calibrate import calibrate
 from vidgen.engine.checkpoint import load_checkpoint
 from vidgen.engine.continuing import finished_step, prepare_run
 from vidgen.engine.distributed import Ranks, join_ranks
@@ -117,6 +118,7 @@ def run_rank(
         if best != state.step:  # whose checkpoint was spared
             load_checkpoint(folder, state.tree, ranks, say=display.say, step=best)
             state.loaded(best)
+    calibrate(state, dataset, config)
     export_model(state, folder, write=ranks.lead)
     ranks.barrier()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import ClassVar
@@ -42,6 +43,8 @@ class VideoModel(nn.Module, ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     # Whether chance has a part in `sample`; a predictor has one answer.
     random: ClassVar[bool] = True
+    # Training clips that `calibrate` wants to see when training ends; 0: none.
+    calibration_clips: ClassVar[int] = 0
     # (C, T, H, W) of one generated video.
     video_shape: tuple[int, int, int, int]
 
@@ -73,6 +76,24 @@ class VideoModel(nn.Module, ABC):
         Models that make videos out of videos override it.
         """
         return self.sample(batch.cond, len(batch), guidance=guidance, generator=generator)
+
+    def edit(
+        self,
+        video: Tensor,
+        cond: Condition,
+        *,
+        strength: float,
+        guidance: float = 1.0,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Make a video over, (B, C, T, H, W) to the same shape; `strength` from 0, as it is, to 1,
+        nothing of it left. Raises ModelError for families that cannot."""
+        raise ModelError(
+            f"{type(self).__name__} cannot make videos over", fix="Models of family flow can."
+        )
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Set buffers that follow from the data and the final weights."""
 
     def check(self, cond: Condition) -> None:
         """Raise ModelError for a field that this model does not read, or needs and lacks."""

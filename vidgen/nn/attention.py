@@ -35,6 +35,22 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+class KeyValues:
+    """Keys and values of the tokens that went through each attention so far."""
+
+    def __init__(self) -> None:
+        self._held: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def add(self, layer: nn.Module, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """All of a layer's, (B, H, N, K) each, with these new ones at the end."""
+        if layer in self._held:
+            old_keys, old_values = self._held[layer]
+            keys = torch.cat([old_keys, keys], 2)
+            values = torch.cat([old_values, values], 2)
+        self._held[layer] = keys, values
+        return keys, values
+
+
 class Attention(nn.Module):
     """Self-attention with RMS-normalised queries and keys (arXiv:2302.05442), for stable training.
 
@@ -50,13 +66,30 @@ class Attention(nn.Module):
         self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D); cos and sin are (N, K/2), of no rotation for text tokens."""
+    def forward(
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        *,
+        causal: bool = False,
+        cache: KeyValues | None = None,
+    ) -> Tensor:
+        """(B, N, D) to (B, N, D); cos and sin are (N, K/2), of no rotation for text tokens.
+
+        Args:
+            causal: no token sees a later one.
+            cache: the tokens that came before, which these see too, and to which they are added.
+        """
         b, n, d = x.shape
         qkv = self.qkv(x).view(b, n, 3, self.heads, d // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, N, K)
         q = rotate(self.query_norm(q.float()), cos, sin).to(v.dtype)
         k = rotate(self.key_norm(k.float()), cos, sin).to(v.dtype)
-        x = F.scaled_dot_product_attention(q, k, v)
+        if cache is not None:
+            k, v = cache.add(self, k, v)
+        whole = k.shape[2] == n  # a single new token may see all that is there
+        assert whole or n == 1 or not causal
+        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal and whole)
         out: Tensor = self.out(x.transpose(1, 2).reshape(b, n, d))  # (B, N, D)
         return out

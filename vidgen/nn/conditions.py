@@ -6,9 +6,13 @@ B batch, L caption bytes, E byte width, F text features, K text tokens, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vidgen.types import Condition
 
 
 class TextEncoder(nn.Module):
@@ -83,3 +87,34 @@ class TimeEmbedding(nn.Module):
         angle = t[:, None] * self.frequencies
         vector: Tensor = self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1))
         return vector
+
+
+def dropped(cond: Condition, keep: dict[str, Tensor]) -> Condition:
+    """Dropped texts and labels, written as absent ones; pictures are dropped once encoded."""
+    text, label = cond.text, cond.label
+    if text is not None and "text" in keep:
+        text = text * keep["text"][:, None]
+    if label is not None and "label" in keep:
+        label = torch.where(keep["label"], label, -1)
+    return Condition(text=text, label=label, image=cond.image, sketch=cond.sketch, past=cond.past)
+
+
+def kept(x: Tensor, keep: Tensor | None) -> Tensor:
+    """(B, N, D) tokens of a picture; zeros where it is dropped."""
+    return x if keep is None else x * keep[:, None, None]
+
+
+def draw_kept(
+    seeds: Tensor, names: Sequence[str], dropout: float, device: torch.device
+) -> dict[str, Tensor]:
+    """Which conditions training shows, by name, (B,) bool: all of them are hidden with the chance
+    `dropout`, and each alone if there are several. Each sample's from its own seed."""
+    rows = [
+        torch.rand(1 + len(names), generator=torch.Generator().manual_seed(seed))
+        for seed in seeds.tolist()
+    ]
+    u = torch.stack(rows)  # (B, 1 + conditions)
+    shown = u[:, 0] >= dropout
+    # With one condition, hiding all of them and hiding it is the same thing.
+    alone = dropout if len(names) > 1 else 0.0
+    return {name: (shown & (u[:, 1 + i] >= alone)).to(device) for i, name in enumerate(names)}

@@ -7,19 +7,25 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from vidgen.config.base import FamilyConfig
+from vidgen.config.codec import CodecConfig
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 class Config(FamilyConfig):
-    """A transformer that turns noise into video along a straight path (flow matching)."""
+    """A transformer that turns noise into video along a straight path (flow matching).
+
+    With a codec, into the codec's latents, which it turns into video.
+    """
 
     any_size: ClassVar[bool] = True
     reads: ClassVar = frozenset({"label", "text", "image", "sketch", "past"})
     family: Literal["flow"] = "flow"
+    codec: CodecConfig | None = None
+    """A trained VAE to work on the latents of; empty: on pixels."""
     patch: tuple[PositiveInt, PositiveInt, PositiveInt] = (4, 8, 8)
-    """Frames, rows and columns that one token stands for."""
+    """Frames, rows and columns that one token stands for; with a codec, of the latent."""
     width: PositiveInt = 192
     """Numbers per token."""
     depth: PositiveInt = 4
@@ -30,6 +36,8 @@ class Config(FamilyConfig):
     """Width inside a block's MLP over the width of a token."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of MLP activations dropped in training, against overfitting."""
+    stochastic_depth: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """How often training leaves the last block out for a sample; earlier ones less often."""
     text_width: PositiveInt = 96
     """Numbers per byte in the caption encoder."""
     text_tokens: PositiveInt = 8
@@ -61,6 +69,10 @@ class Config(FamilyConfig):
 
     def check_video(self, *, frames: int, height: int, width: int) -> None:
         video = {"frames": frames, "height": height, "width": width}
-        for (name, size), part in zip(video.items(), self.patch, strict=True):
-            if size % part:
-                raise ValueError(f"data.{name} {size} must be a multiple of model.patch's {part}")
+        factors = (1, 1, 1) if self.codec is None else self.codec.factors()
+        for (name, size), part, factor in zip(video.items(), self.patch, factors, strict=True):
+            if size % (part * factor):
+                times = f" times the codec's {factor}" if factor > 1 else ""
+                raise ValueError(
+                    f"data.{name} {size} must be a multiple of model.patch's {part}{times}"
+                )

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from vidgen.models.base import VideoModel, VideoSpec
+from vidgen.models.codec import Codec, KnownLatents, build_codec
 from vidgen.models.flow.config import Config
 from vidgen.models.flow.network import FlowTransformer
 from vidgen.models.flow.sampler import SAMPLERS, times
@@ -16,14 +17,23 @@ from vidgen.types import Condition
 
 
 class FlowModel(VideoModel):
-    """Noise at t = 0, video at t = 1, a straight line between (arXiv:2209.03003, 2210.02747)."""
+    """Noise at t = 0, video at t = 1, a straight line between (arXiv:2209.03003, 2210.02747).
+
+    With a codec, "video" is the codec's latent of it (arXiv:2112.10752).
+    """
 
     def __init__(self, config: Config, spec: VideoSpec) -> None:
         super().__init__()
         self.config = config
         self.conditions = frozenset(config.conditions)
         self.video_shape = (spec.channels, spec.frames, spec.height, spec.width)
-        self.network = FlowTransformer(config, spec)
+        self.codec: Codec | None = None
+        self.known = KnownLatents()
+        self.shape, factors = self.video_shape, (1, 1, 1)  # of what is seen through noise
+        if config.codec is not None:
+            self.codec = build_codec(config.codec, spec)
+            self.shape, factors = self.codec.latent_shape(), self.codec.factors
+        self.network = FlowTransformer(config, spec, self.shape, factors)
 
     def estimate(
         self, noisy: Tensor, t: Tensor, cond: Condition, keep: dict[str, Tensor] | None = None
@@ -49,21 +59,57 @@ class FlowModel(VideoModel):
         """See VideoModel. Guidance moves away from what the model shows without conditions
         (arXiv:2207.12598); it costs a second network call."""
         self.check(cond)
-        device = self.network.position.device
-        cond = cond.to(device)
-        drawn_on = generator.device if generator is not None else device
-        noise = torch.randn(n, *self.video_shape, generator=generator, device=drawn_on)
+        noise = self._noise(n, generator)
+        stops = times(self.config.sample_steps, self.config.shift)
+        return self._video(self._follow(noise, stops, cond, guidance))
+
+    @torch.no_grad()
+    def edit(
+        self,
+        video: Tensor,
+        cond: Condition,
+        *,
+        strength: float,
+        guidance: float = 1.0,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """See VideoModel. Noise hides a part of the video, and the model sees through it
+        (SDEdit, arXiv:2108.01073); strength is the share of the steps that are done anew."""
+        self.check(cond)
+        steps = self.config.sample_steps
+        stops = times(steps, self.config.shift)[steps - round(strength * steps) :]
+        seen = self.seen(video.to(self.device))
+        noisy = stops[0] * seen + (1 - stops[0]) * self._noise(len(video), generator)
+        return self._video(self._follow(noisy, stops, cond, guidance))
+
+    @torch.no_grad()
+    def seen(self, video: Tensor) -> Tensor:
+        """What the network sees of a video, (B, *shape): the video itself or its latent."""
+        return video if self.codec is None else self.known.encode(self.codec, video)
+
+    def _video(self, seen: Tensor) -> Tensor:
+        return seen.clamp(-1, 1) if self.codec is None else self.codec.decode(seen)
+
+    def _noise(self, n: int, generator: Generator | None) -> Tensor:
+        drawn_on = generator.device if generator is not None else self.device
+        return torch.randn(n, *self.shape, generator=generator, device=drawn_on).to(self.device)
+
+    def _follow(
+        self, noisy: Tensor, stops: list[float], cond: Condition, guidance: float
+    ) -> Tensor:
+        """From the first of the stops to video at the last."""
+        n, cond = len(noisy), cond.to(self.device)
         guided = guidance != 1 and any(True for _ in cond.items())
 
         def velocity(video: Tensor, t: float) -> Tensor:
-            level = torch.full((n,), t, device=device)
+            level = torch.full((n,), t, device=self.device)
             seen = self.estimate(video, level, cond)
             if guided:
                 free = self.estimate(video, level, Condition())
                 seen = free + guidance * (seen - free)
-            # Guidance overshoots; colours past black and white would come out wrong.
-            return (seen.clamp(-1, 1) - video) / (1 - t)
+            if self.codec is None:
+                # Guidance overshoots; colours past black and white would come out wrong.
+                seen = seen.clamp(-1, 1)
+            return (seen - video) / (1 - t)
 
-        stops = times(self.config.sample_steps, self.config.shift)
-        video = SAMPLERS[self.config.sampler](velocity, noise.to(device), stops)
-        return video.clamp(-1, 1)
+        return SAMPLERS[self.config.sampler](velocity, noisy, stops)

@@ -15,23 +15,10 @@ from torch import Tensor, nn
 from vidgen.models.base import VideoSpec
 from vidgen.models.flow.config import Config
 from vidgen.nn.attention import Attention, rope_angles
-from vidgen.nn.conditions import LabelEmbedding, TextEncoder, TimeEmbedding
+from vidgen.nn.conditions import LabelEmbedding, TextEncoder, TimeEmbedding, dropped, kept
+from vidgen.nn.conv import StochasticDepth
+from vidgen.nn.patches import grid_of, patchify, unpatchify
 from vidgen.types import Condition
-
-
-def patchify(video: Tensor, patch: tuple[int, int, int]) -> Tensor:
-    """(B, C, T, H, W) to one row of pixels per patch, (B, N, C*a*b*c)."""
-    channels = video.shape[1]
-    (a, b, c), (t, h, w) = patch, _grid(video.shape[2:], patch)
-    video = video.reshape(-1, channels, t, a, h, b, w, c).permute(0, 2, 4, 6, 1, 3, 5, 7)
-    return video.reshape(-1, t * h * w, channels * a * b * c)
-
-
-def unpatchify(x: Tensor, shape: tuple[int, int, int, int], patch: tuple[int, int, int]) -> Tensor:
-    """The inverse of `patchify`, to (B, *shape) with shape (C, T, H, W)."""
-    (a, b, c), (t, h, w) = patch, _grid(shape[1:], patch)
-    x = x.reshape(-1, t, h, w, shape[0], a, b, c).permute(0, 4, 1, 5, 2, 6, 3, 7)
-    return x.reshape(-1, *shape)
 
 
 class FlowTransformer(nn.Module):
@@ -39,21 +26,34 @@ class FlowTransformer(nn.Module):
 
     What holds for the whole clip (noise level, caption, label) scales and shifts every block; the
     caption's words stand in front of the tokens; pictures are added to tokens where they belong.
+
+    Args:
+        shape: (C, T, H, W) of what it sees through noise: a video, or the latent of one.
+        factors: by how much smaller than the video that is in time, height and width.
     """
 
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, config: Config, spec: VideoSpec) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spec: VideoSpec,
+        shape: tuple[int, int, int, int],
+        factors: tuple[int, int, int] = (1, 1, 1),
+    ) -> None:
         super().__init__()
-        self.patch, self.shape = config.patch, (spec.channels, spec.frames, spec.height, spec.width)
-        grid = self.grid = _grid(self.shape[1:], config.patch)
-        width, pixels = config.width, math.prod(config.patch)
-        flat = pixels // config.patch[0]  # pixels of a patch in one frame
+        self.patch = config.patch
+        grid = self.grid = grid_of(shape[1:], config.patch)
+        width, places = config.width, shape[0] * math.prod(config.patch)
+        # Pictures among the conditions are pixels whatever the network works on.
+        a, b, c = (part * factor for part, factor in zip(config.patch, factors, strict=True))
+        self.pixels = (a, b, c)
+        flat = b * c  # pixels of a patch in one frame
 
-        self.embed = nn.Linear(spec.channels * pixels, width)
+        self.embed = nn.Linear(places, width)
         # Places louder than patches of noise, or a token would hardly know where it is.
-        nn.init.normal_(self.embed.weight, std=0.2 / math.sqrt(3 * spec.channels * pixels))
+        nn.init.normal_(self.embed.weight, std=0.2 / math.sqrt(3 * places))
         self.position = nn.Parameter(0.5 * torch.randn(math.prod(grid), width))
         self.time = TimeEmbedding(width)
         self.text = self.label = self.image = self.sketch = self.past = None
@@ -64,12 +64,15 @@ class FlowTransformer(nn.Module):
         if "image" in config.conditions:
             self.image = nn.Linear(spec.channels * flat, width)
         if "sketch" in config.conditions:
-            self.sketch = nn.Linear(pixels, width)
+            self.sketch = nn.Linear(a * flat, width)
         if "past" in config.conditions:
             self.past = nn.Linear(spec.channels * config.past_frames * flat, width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            Block(config, config.stochastic_depth * (n + 1) / config.depth)
+            for n in range(config.depth)
+        )
         self.modulation = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, spec.channels * pixels)
+        self.out = nn.Linear(width, places)
 
         # Words have no place in the video: they are not rotated.
         self.words = config.text_tokens if self.text is not None else 0
@@ -88,10 +91,10 @@ class FlowTransformer(nn.Module):
     def forward(
         self, video: Tensor, t: Tensor, cond: Condition, keep: dict[str, Tensor] | None = None
     ) -> Tensor:
-        """Estimate from noisy video.
+        """Estimate from noisy video, or from noisy latents of one.
 
         Args:
-            video: (B, C, T, H, W), as large as the model's or smaller.
+            video: (B, C, T, H, W), as large as the network's shape or smaller.
             t: (B,) in [0, 1], the share of signal in it.
             cond: fields that are absent count as dropped.
             keep: by field name, (B,) bool; False drops the field of that sample.
@@ -99,7 +102,7 @@ class FlowTransformer(nn.Module):
         Returns:
             (B, C, T, H, W).
         """
-        cond = _dropped(cond, keep or {})
+        cond = dropped(cond, keep or {})
         grid, position, cos, sin = self._places(video)
         x = self.embed(patchify(video, self.patch)) + position  # (B, N, D)
         x = x + self._pictures(cond, keep or {}, grid[0])
@@ -132,7 +135,7 @@ class FlowTransformer(nn.Module):
         A smaller picture shows the same scene, so places are spread over it; a shorter video is the
         beginning of a longer one.
         """
-        grid = _grid(video.shape[2:], self.patch)
+        grid = grid_of(video.shape[2:], self.patch)
         if grid == self.grid:
             return grid, self.position, self.cos, self.sin
         cos, sin = (_spread(table[self.words :], self.grid, grid) for table in (self.cos, self.sin))
@@ -147,24 +150,24 @@ class FlowTransformer(nn.Module):
 
     def _pictures(self, cond: Condition, keep: dict[str, Tensor], times: int) -> Tensor | float:
         """What the pictures among the conditions add to the tokens, (B, N, D), T/a times over."""
-        one = (1, *self.patch[1:])  # a patch in one frame
+        one = (1, *self.pixels[1:])  # a patch in one frame
         total: Tensor | float = 0.0
         if self.image is not None and cond.image is not None:
             rows = patchify(cond.image[:, :, None], one)  # (B, S, C*b*c)
-            total = total + _kept(self.image(rows), keep.get("image")).repeat(1, times, 1)
+            total = total + kept(self.image(rows), keep.get("image")).repeat(1, times, 1)
         if self.past is not None and cond.past is not None:
             rows = patchify(cond.past.flatten(1, 2)[:, :, None], one)  # (B, S, C*P*b*c)
-            total = total + _kept(self.past(rows), keep.get("past")).repeat(1, times, 1)
+            total = total + kept(self.past(rows), keep.get("past")).repeat(1, times, 1)
         if self.sketch is not None and cond.sketch is not None:
-            rows = patchify(cond.sketch, self.patch)  # (B, N, a*b*c)
-            total = total + _kept(self.sketch(rows), keep.get("sketch"))
+            rows = patchify(cond.sketch, self.pixels)  # (B, N, a*b*c)
+            total = total + kept(self.sketch(rows), keep.get("sketch"))
         return total
 
 
 class Block(nn.Module):
     """Attention and MLP; the clip's vector gives scale, shift and gate of both (adaLN-zero)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, left_out: float) -> None:
         super().__init__()
         width, inner = config.width, round(config.mlp_ratio * config.width)
         self.modulation = nn.Linear(width, 6 * width)
@@ -175,14 +178,15 @@ class Block(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(inner, width),
         )
+        self.depth = StochasticDepth(left_out)
 
     def forward(self, x: Tensor, c: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """(B, K+N, D) to (B, K+N, D), given the clip's vector c, (B, D)."""
         scale1, shift1, gate1, scale2, shift2, gate2 = modulation(self.modulation, c, 6)
         y = F.layer_norm(x, x.shape[-1:]) * (1 + scale1) + shift1
-        x = x + gate1 * self.attention(y, cos, sin)
+        x = x + self.depth(gate1 * self.attention(y, cos, sin))
         y = F.layer_norm(x, x.shape[-1:]) * (1 + scale2) + shift2
-        out: Tensor = x + gate2 * self.mlp(y)
+        out: Tensor = x + self.depth(gate2 * self.mlp(y))
         return out
 
 
@@ -192,11 +196,6 @@ def modulation(layer: nn.Linear, c: Tensor, parts: int) -> tuple[Tensor, ...]:
         return F.linear(c.float(), layer.weight, layer.bias)[:, None].chunk(parts, dim=-1)
 
 
-def _grid(sizes: tuple[int, ...], patch: tuple[int, int, int]) -> tuple[int, int, int]:
-    t, h, w = (size // part for size, part in zip(sizes, patch, strict=True))
-    return t, h, w
-
-
 def _spread(table: Tensor, whole: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
     """Rows of a (t, h, w) grid, (N, K), for a smaller grid: the first times, pictures resized."""
     rows = table.view(*whole, -1)[: grid[0]].permute(0, 3, 1, 2)  # (t, K, h, w)
@@ -204,20 +203,6 @@ def _spread(table: Tensor, whole: tuple[int, int, int], grid: tuple[int, int, in
     return rows.permute(0, 2, 3, 1).reshape(math.prod(grid), -1)
 
 
-def _dropped(cond: Condition, keep: dict[str, Tensor]) -> Condition:
-    """Dropped texts and labels, written as absent ones; pictures are dropped once encoded."""
-    text, label = cond.text, cond.label
-    if text is not None and "text" in keep:
-        text = text * keep["text"][:, None]
-    if label is not None and "label" in keep:
-        label = torch.where(keep["label"], label, -1)
-    return Condition(text=text, label=label, image=cond.image, sketch=cond.sketch, past=cond.past)
-
-
 def _even(x: Tensor) -> Tensor:
     """Vectors of one length, so that noise level, caption and label speak equally loud at first."""
     return F.rms_norm(x, x.shape[-1:])
-
-
-def _kept(x: Tensor, keep: Tensor | None) -> Tensor:
-    return x if keep is None else x * keep[:, None, None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidgen.config.base import FamilyConfig
 from vidgen.errors import ModelError
@@ -39,7 +39,7 @@ class Draws:
 
     Attributes:
         t: (B,), the share of signal.
-        noise: (B, C, T, H, W), normal.
+        noise: (B, C, T, H, W), normal, like the video or its latent.
         keep: by condition, (B,) bool; False hides it.
     """
 
@@ -60,25 +60,27 @@ class FlowObjective(Objective):
 
     def loss(self, turn: str, batch: Batch, step: int) -> Losses:
         """The one turn is 'model'; `step` does not matter."""
-        draws = self.draw(batch)
-        velocity, video = self._errors(batch, draws.t, draws.noise, draws.keep)
+        seen = self.model.seen(batch.video)
+        draws = self.draw(batch, seen)
+        velocity, video = self._errors(batch, seen, draws.t, draws.noise, draws.keep)
         total = velocity.mean()
         return Losses(total=total, parts={"video": video.mean().detach()})
 
     def validation_loss(self, batch: Batch) -> Losses:
         """Mean over ten fixed times with all conditions shown: falls as samples get better."""
         spread = (torch.arange(_VALIDATION_TIMES) + 0.5) / _VALIDATION_TIMES
-        noise = self.draw(batch).noise
+        real = self.model.seen(batch.video)
+        noise = self.draw(batch, real).noise
         errors = [
-            self._errors(batch, t.repeat(len(batch)).to(noise.device), noise, {})
+            self._errors(batch, real, t.repeat(len(batch)).to(noise.device), noise, {})
             for t in shifted(spread, self.config.shift)
         ]
         velocity = torch.stack([each[0] for each in errors]).mean(0)  # (B,)
         video = torch.stack([each[1] for each in errors]).mean(0)
         return Losses(total=velocity, parts={"video": video})
 
-    def draw(self, batch: Batch) -> Draws:
-        """Times, noise and hidden conditions, each sample's from its own seed alone.
+    def draw(self, batch: Batch, seen: Tensor) -> Draws:
+        """Times, noise like `seen` and hidden conditions, each sample's from its own seed alone.
 
         Times are logit-normal with an even part, shifted (arXiv:2403.03206).
         """
@@ -88,7 +90,7 @@ class FlowObjective(Objective):
             stream = torch.Generator().manual_seed(seed)
             normal.append(torch.randn(1, generator=stream))
             uniform.append(torch.rand(3 + len(names), generator=stream))
-            noise.append(torch.randn(batch.video.shape[1:], generator=stream))
+            noise.append(torch.randn(seen.shape[1:], generator=stream))
         z, u = torch.cat(normal), torch.stack(uniform)  # (B,), (B, 3 + conditions)
         middle = shifted(torch.sigmoid(z), config.shift)
         t = torch.where(u[:, 0] < config.uniform_share, u[:, 1], middle)
@@ -99,8 +101,12 @@ class FlowObjective(Objective):
         keep = {name: (shown & (u[:, 3 + i] >= alone)).to(device) for i, name in enumerate(names)}
         return Draws(t=t.to(device), noise=torch.stack(noise).to(device), keep=keep)
 
+    def blocks(self) -> list[nn.Module]:
+        """Those of the transformer: the codec is frozen."""
+        return list(self.model.network.blocks)
+
     def _errors(
-        self, batch: Batch, t: Tensor, noise: Tensor, keep: dict[str, Tensor]
+        self, batch: Batch, real: Tensor, t: Tensor, noise: Tensor, keep: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Squared errors of the velocity and of the video, means over each sample, (B,).
 
@@ -108,8 +114,8 @@ class FlowObjective(Objective):
         drown all the rest, so the share counts as at least `least_noise` (as in arXiv:2511.13720).
         """
         share = t[:, None, None, None, None]
-        noisy = share * batch.video + (1 - share) * noise
+        noisy = share * real + (1 - share) * noise
         cond = batch.cond.only(*self.model.conditions)
         seen = self.model.estimate(noisy, t, cond, keep)
-        video = (seen - batch.video).square().flatten(1).mean(1)
+        video = (seen - real).square().flatten(1).mean(1)
         return video / (1 - t).clamp_min(self.config.least_noise).square(), video

@@ -1,0 +1,1 @@
+"""Transformer that writes a video token by token; the tokens are those of a trained codec."""

@@ -1,0 +1,177 @@
+"""The causal transformer of the autoregressive family.
+
+B batch, N = t h w tokens of a video, K text tokens, D width, V kinds of tokens;
+F = (a, b, c), the box of pixels that a token stands for.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidgen.models.autoregressive.config import Config
+from vidgen.models.base import VideoSpec
+from vidgen.nn.attention import Attention, KeyValues, rope_angles
+from vidgen.nn.conditions import LabelEmbedding, TextEncoder, dropped, kept
+from vidgen.nn.conv import StochasticDepth
+from vidgen.nn.patches import patchify
+from vidgen.types import Condition
+
+
+class TokenTransformer(nn.Module):
+    """Marks, for every place of a video, which token may stand there given all before it.
+
+    The caption's words and the label stand in front. A place is known by its own embedding, by
+    rotation along time, height and width, and by the pictures among the conditions, of which it
+    sees its own part.
+
+    Args:
+        codes: V.
+        grid: (t, h, w).
+        factors: F.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(
+        self,
+        config: Config,
+        spec: VideoSpec,
+        *,
+        codes: int,
+        grid: tuple[int, int, int],
+        factors: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.grid, self.factors, width = grid, factors, config.width
+        self.tokens = grid[0] * grid[1] * grid[2]
+        flat = factors[1] * factors[2]  # pixels of a box in one frame
+        # The row after the last code stands before the first token, where there is none yet.
+        self.embed = nn.Embedding(codes + 1, width)
+        self.place = nn.Parameter(0.5 * torch.randn(self.tokens, width))
+        self.text = self.label = self.image = self.sketch = self.past = None
+        if "text" in config.conditions:
+            self.text = TextEncoder(width=config.text_width, tokens=config.text_tokens, out=width)
+        if "label" in config.conditions:
+            self.label = LabelEmbedding(spec.classes, width)
+        if "image" in config.conditions:
+            self.image = nn.Linear(spec.channels * flat, width)
+        if "sketch" in config.conditions:
+            self.sketch = nn.Linear(factors[0] * flat, width)
+        if "past" in config.conditions:
+            self.past = nn.Linear(spec.channels * config.past_frames * flat, width)
+        self.blocks = nn.ModuleList(
+            Block(config, config.stochastic_depth * (n + 1) / config.depth)
+            for n in range(config.depth)
+        )
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.out = nn.Linear(width, codes)
+        nn.init.normal_(self.out.weight, std=0.02)
+        nn.init.zeros_(self.out.bias)
+        # Words have no place in the video: they are not rotated.
+        words = (config.text_tokens + 1 if self.text is not None else 0) + (self.label is not None)
+        angles = F.pad(rope_angles(grid, width // config.heads), (0, 0, words, 0))  # (K+N, D/H/2)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(
+        self, codes: Tensor, cond: Condition, keep: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """(B, N) tokens to what each place was marked given those before it, (B, N, V).
+
+        Args:
+            keep: by condition, (B,) bool; False drops the field of that sample.
+        """
+        start = torch.full_like(codes[:, :1], self.embed.num_embeddings - 1)
+        words = self.words(len(codes), cond, keep)
+        x = self.embed(torch.cat([start, codes[:, :-1]], 1)) + self.place
+        x = torch.cat([words, x + self.pictures(cond, keep)], 1)  # (B, K+N, D)
+        for block in self.blocks:
+            x = block(x, self.cos, self.sin)
+        marks: Tensor = self.out(self.norm(x[:, words.shape[1] :]))
+        return marks.float()
+
+    def step(
+        self, code: Tensor, n: int, words: Tensor, pictures: Tensor, cache: KeyValues
+    ) -> Tensor:
+        """Marks of place n, (B, V), after all places before it went through the same cache.
+
+        Args:
+            code: (B,) tokens of place n - 1; anything at n = 0.
+            words, pictures: of these conditions.
+        """
+        if n == 0:
+            code = torch.full_like(code, self.embed.num_embeddings - 1)
+        x = (self.embed(code) + self.place[n])[:, None]  # (B, 1, D)
+        x = x + (pictures[:, n : n + 1] if pictures.shape[1] > 1 else pictures)
+        first, last = words.shape[1] + n, words.shape[1] + n + 1
+        if n == 0:
+            x, first = torch.cat([words, x], 1), 0
+        for block in self.blocks:
+            x = block(x, self.cos[first:last], self.sin[first:last], cache)
+        marks: Tensor = self.out(self.norm(x[:, -1]))
+        return marks.float()
+
+    def words(self, n: int, cond: Condition, keep: dict[str, Tensor] | None = None) -> Tensor:
+        """What stands before the video, (B, K', D): words, the caption as a whole, the label."""
+        cond, device = dropped(cond, keep or {}), self.place.device
+        found = [torch.zeros(n, 0, self.place.shape[1], device=device)]
+        if self.text is not None:
+            text = cond.text
+            if text is None:
+                text = torch.zeros(n, 1, dtype=torch.int64, device=device)
+            words, sentence = self.text(text)  # (B, K, D), (B, D)
+            found += [words, sentence[:, None]]
+        if self.label is not None:
+            label = cond.label
+            if label is None:
+                label = torch.full((n,), -1, device=device)
+            found.append(self.label(label)[:, None])
+        return torch.cat(found, 1)
+
+    def pictures(self, cond: Condition, keep: dict[str, Tensor] | None = None) -> Tensor:
+        """What the pictures among the conditions add to each place, (B, N, D) or zeros."""
+        keep, times = keep or {}, self.grid[0]
+        one = (1, *self.factors[1:])  # a box in one frame
+        total = self.place.new_zeros(1, 1, self.place.shape[1])
+        if self.image is not None and cond.image is not None:
+            rows = patchify(cond.image[:, :, None], one)
+            total = total + kept(self.image(rows), keep.get("image")).repeat(1, times, 1)
+        if self.past is not None and cond.past is not None:
+            rows = patchify(cond.past.flatten(1, 2)[:, :, None], one)
+            total = total + kept(self.past(rows), keep.get("past")).repeat(1, times, 1)
+        if self.sketch is not None and cond.sketch is not None:
+            rows = patchify(cond.sketch, self.factors)
+            total = total + kept(self.sketch(rows), keep.get("sketch"))
+        return total
+
+
+class Block(nn.Module):
+    """Causal attention and MLP, normed before (arXiv:2002.04745)."""
+
+    def __init__(self, config: Config, left_out: float) -> None:
+        super().__init__()
+        width, inner = config.width, round(config.mlp_ratio * config.width)
+        self.norm1, self.norm2 = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
+        self.attention = Attention(width, config.heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, inner),
+            nn.GELU(approximate="tanh"),
+            nn.Dropout(config.dropout),
+            nn.Linear(inner, width),
+        )
+        self.depth = StochasticDepth(left_out)
+        # Branches start small, so that many of them add up calmly.
+        nn.init.normal_(self.attention.out.weight, std=0.02)
+        nn.init.normal_(self.mlp[-1].weight, std=0.02)  # type: ignore[arg-type]
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, cache: KeyValues | None = None
+    ) -> Tensor:
+        """(B, N, D) to (B, N, D)."""
+        seen = self.attention(self.norm1(x), cos, sin, causal=True, cache=cache)
+        x = x + self.depth(seen)
+        out: Tensor = x + self.depth(self.mlp(self.norm2(x)))
+        return out

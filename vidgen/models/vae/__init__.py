@@ -1,0 +1,1 @@
+"""Causal 3D-convolutional autoencoder, continuous (VAE) or with tokens (FSQ)."""
