@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
+from vidgen.metrics.agreement import Agreement
 from vidgen.metrics.distances import InceptionScore
+from vidgen.metrics.frames import VideoPSNR, VideoSSIM
 from vidgen.metrics.frechet import FrechetDistance
 from vidgen.metrics.set_scores import DistributionScorer, SetScores, temporal_sample
 
@@ -21,12 +23,18 @@ def planted() -> tuple[Tensor, Tensor]:
     return torch.randn(N, D, generator=generator), torch.randn(N, D, generator=generator) + 0.4
 
 
+def pictures(features: Tensor) -> Tensor:
+    """(N, D) numbers as (N, 1, 1, 12, 12) videos in [-1, 1]."""
+    return features.clamp(-1, 1)[:, None, None, None].expand(-1, 1, 1, D, D)
+
+
 def scores(rows: Tensor, fake_rows: Tensor) -> dict[str, float]:
     """All metrics on these rows of the planted features."""
     real, fake = planted()
     frechet, classes = FrechetDistance(D), InceptionScore(D)
     sets = SetScores(DistributionScorer("st-stats"), D // 2, per_video=2, limit=80)
     temporal = temporal_sample()
+    psnr, ssim, agreement = VideoPSNR(), VideoSSIM(), Agreement(("colour",))
     for at in rows.split(5):
         frechet.update(real[at], real=True)
         sets.update(real[at], at, real=True)
@@ -36,7 +44,13 @@ def scores(rows: Tensor, fake_rows: Tensor) -> dict[str, float]:
         sets.update(fake[at], at, real=False)
         temporal.update(fake[at, :4].abs(), at, real=False)
         classes.update(fake[at].softmax(1))
+        for video in (psnr, ssim):
+            if len(at):
+                video.update(pictures(fake[at]), pictures(real[at]))
+        seen = [{"colour": "red" if x > 0 else "blue"} for x in fake[at, 0].tolist()]
+        agreement.update([{"colour": "red"}] * len(at), seen)
     found = {"frechet": frechet.compute(), "is": classes.compute()}
+    found |= {"psnr": psnr.compute(), "ssim": ssim.compute(), "right": agreement.compute()[0]}
     found |= sets.compute() | temporal.compute()
     return {name: float(value) for name, value in found.items()}
 

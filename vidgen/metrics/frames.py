@@ -53,6 +53,12 @@ class VideoMetric(Metric, ABC):
             raise EvaluationError(f"{self.name}: a video has NaN or infinite pixels")
         self.values.append(self.per_video(video.clamp(-1, 1), truth.clamp(-1, 1)).double())
 
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        # A rank that saw no video must still hand over a tensor.
+        if not len(self.values):
+            self.values = [torch.zeros(0, dtype=torch.float64, device=self.device)]
+        super().sync(*args, **kwargs)
+
     def compute(self) -> Tensor:
         """Mean over videos."""
         return self.all_values().mean()
