@@ -19,8 +19,8 @@ from vidgen.storage.run_folder import RunFolder
 TIMES = {
     "time", "step_s", "data_wait_s", "forward_backward_s", "optimizer_s", "clips_per_s",
     "frames_per_s", "flops_per_s", "mfu", "validate_s", "sample_s", "checkpoint_s",
-    "lag_s", "lag_rank", "forward_s", "ready_batches", "load_s", "read_s", "save_s", "save_bytes",
-    "starts",
+    "lag_s", "lag_rank", "forward_s", "ready_batches", "load_s", "read_s", "decode_s", "read_bytes",
+    "save_s", "save_bytes", "starts",
 }  # fmt: skip
 
 

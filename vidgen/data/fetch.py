@@ -5,11 +5,15 @@ Picklable and run in decoder processes; what it opens stays open there.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from vidgen.data.index_file import PacketIndex
+from vidgen.data.indexing import index_source
+from vidgen.data.packets import Source
 from vidgen.data.picture import Box, Fit, Frames
 from vidgen.data.reader import ClipReader
 from vidgen.errors import DataError
@@ -17,6 +21,8 @@ from vidgen.storage.base import Store
 from vidgen.storage.cache import CachedStore
 from vidgen.storage.local import LocalStore
 from vidgen.storage.tally import TALLY, Counts
+
+_OWN = 256  # indexes in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +72,14 @@ class WindowReader:
                 for place in (store, videos)
             )
         self.index, self.reader = PacketIndex(store), ClipReader(videos)
+        self._own: OrderedDict[str, Source] = OrderedDict()  # of clips that are files of their own
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_own": OrderedDict()}
 
     def __call__(self, window: Window) -> Frames:
         """(T, H, W, 3) uint8. Raises Rejected if it does not decode, DataError, StorageError."""
-        source = self.index[window.packets]
+        source = self._source(window)
         if source.key != window.key:
             raise DataError(
                 f"the packet index in {self.index.store.url} has {source.key} at {window.packets}",
@@ -89,3 +99,13 @@ class WindowReader:
             )
         finally:
             TALLY.add(Counts(decode_s=self.reader.stats.decode_s - before))
+
+    def _source(self, window: Window) -> Source:
+        if window.packets >= 0:
+            return self.index[window.packets]
+        if window.key not in self._own:
+            videos = self.reader.store
+            self._own[window.key] = index_source(videos, videos.stat(window.key))
+            if len(self._own) > _OWN:
+                self._own.popitem(last=False)
+        return self._own[window.key]

@@ -28,7 +28,7 @@ FOLDER = "packets"
 PARTS = f"{FOLDER}/parts/"  # one source each, while a data set is made
 SOURCES_PER_FILE = 1024
 _PACKETS_PER_GROUP = 8_192
-_OPEN_FILES, _HELD_SOURCES = 8, 16
+_OPEN_FILES, _HELD_GROUPS, _HELD_SOURCES = 8, 32, 16
 
 _TYPES = {"str": pa.string(), "bytes": pa.binary(), "int": pa.int32()}
 _CODEC = [(f.name, _TYPES[str(f.type)]) for f in fields(Codec)]
@@ -141,6 +141,7 @@ class PacketIndex:
 
     def _reset(self) -> None:
         self._files: OrderedDict[int, tuple[pq.ParquetFile, list[int]]] = OrderedDict()
+        self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
         self._sources: OrderedDict[int, Source] = OrderedDict()
 
     def __getitem__(self, number: int) -> Source:
@@ -160,11 +161,15 @@ class PacketIndex:
             group = int(np.searchsorted(ends, row, side="right"))
             if group == len(ends):
                 raise DataError(f"{where} has no source {number}")
-            table = file.read_row_group(group, use_threads=False)
+            if (which, group) not in self._groups:
+                self._groups[which, group] = file.read_row_group(group, use_threads=False)
+                if len(self._groups) > _HELD_GROUPS:
+                    self._groups.popitem(last=False)
+            self._groups.move_to_end((which, group))
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{where} is damaged: {reason}") from None
-        return _to_source(table, row - (ends[group - 1] if group else 0))
+        return _to_source(self._groups[which, group], row - (ends[group - 1] if group else 0))
 
     def _open(self, which: int) -> tuple[pq.ParquetFile, list[int]]:
         if which not in self._files:

@@ -171,15 +171,17 @@ class BatchMaker:
         origin = Fraction(0) if row.clip else Fraction(row.start_s).limit_denominator(10**6)
         key, box = row.clip or row.source, "" if row.clip else row.box
         size = available * self.size[0] * self.size[1] * 3
-        if row.clip and self.dataset.cache.wants(self._held(row.packets), size, self.cache_bytes):
+        if row.clip and self.dataset.cache.wants(
+            self._held(key, row.packets), size, self.cache_bytes
+        ):
             whole = Window(key=key, packets=row.packets, start=origin, frames=available)
             return _Choice(whole, at + start)
         offset = start / Fraction(self.fps).limit_denominator(100_000)
         piece = Window(key=key, packets=row.packets, start=origin + offset, frames=span, box=box)
         return _Choice(piece, at)
 
-    def _held(self, packets: int) -> tuple[object, ...]:
-        return (packets, self.fps, self.size)
+    def _held(self, key: str, packets: int) -> tuple[object, ...]:
+        return (key, packets, self.fps, self.size)
 
     def _frames(
         self, chosen: dict[Window, list[tuple[int, _Choice]]]
@@ -187,7 +189,7 @@ class BatchMaker:
         """Windows with their frames, or why they do not decode; in any order."""
         cache, missing = self.dataset.cache, []
         for place in chosen:
-            held = cache.get(self._held(place.packets))
+            held = cache.get(self._held(place.key, place.packets))
             if held is not None and place.start == 0 and place.frames == len(held):
                 yield place, held
             else:
@@ -195,7 +197,7 @@ class BatchMaker:
         for place, found in self._decode(missing):
             whole = self.dataset.summary.originals is None and place.start == 0
             if whole and not isinstance(found, Exception):
-                cache.keep(self._held(place.packets), found, self.cache_bytes)
+                cache.keep(self._held(place.key, place.packets), found, self.cache_bytes)
             yield place, found
 
     def _decode(self, places: Iterable[Window]) -> Iterator[tuple[Window, Frames | Exception]]:

@@ -32,7 +32,8 @@ class Row:
     Attributes:
         clip: object key below the data set that holds it; empty if it stays in its source.
         offset, bytes: where in that object; an MP4 file of its own.
-        packets: number of the clip, or of its source, in the packet index.
+        packets: number of the clip, or of its source, in the packet index; -1 if `clip` is a file
+            of its own, to be indexed when it is read.
         source: key of the file it was cut from, below SRC.
         start_s, duration_s: its place in the source, seconds.
         frames, fps, width, height: of the clip.
@@ -51,9 +52,9 @@ class Row:
     """
 
     clip: str
-    offset: int
-    bytes: int
-    packets: int
+    offset: int = 0
+    bytes: int = 0
+    packets: int = -1
     source: str
     start_s: float
     duration_s: float
@@ -61,13 +62,13 @@ class Row:
     fps: float
     width: int
     height: int
-    box: str
-    caption: str
-    label: str
-    scene: str
-    action: str
-    objects: str
-    extra: str
+    box: str = ""
+    caption: str = ""
+    label: str = ""
+    scene: str = ""
+    action: str = ""
+    objects: str = ""
+    extra: str = "{}"
     split: str
     sha256: str = ""
     motion: float = 0.0

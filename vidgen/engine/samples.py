@@ -162,4 +162,4 @@ def _asked(row: Row, cond: Condition) -> dict[str, str]:
     given = {name for name, _ in cond.items()}
     words = {"caption": row.caption} if "text" in given else {}
     words |= {"label": row.label} if "label" in given else {}
-    return {**words, "clip": row.clip}
+    return {**words, "clip": row.name}
