@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from vidgen.data_cli import json_option
+
+if TYPE_CHECKING:
+    from vidgen.config.load_sweep import Sweep
 
 
 @click.command()
@@ -31,17 +35,17 @@ def tune(
     if dry_run:
         _show(sweep, as_json=as_json)
         return
+    from rich.console import Console
+
     from vidgen.tune.tune import tune as start
 
-    book = start(sweep, resume=resume)
+    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+    book = start(sweep, resume=resume, console=console)
     if as_json:
         click.echo(json.dumps(book.summary(), indent=2))
 
 
-def _show(sweep: object, *, as_json: bool) -> None:
-    from vidgen.config.load_sweep import Sweep
-
-    assert isinstance(sweep, Sweep)
+def _show(sweep: Sweep, *, as_json: bool) -> None:
     points = sweep.points
     if as_json:
         found = {

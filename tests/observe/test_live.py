@@ -25,7 +25,7 @@ from observe.prometheus import Prometheus
 from observe.test_alerts import RULES, metrics_in
 from observe.test_dashboards import FILES, queries
 
-from vidgen.observe.metric_table import METRICS, TRIAL_STATES
+from vidgen.observe.metric_table import METRICS
 from vidgen.storage.run_folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -38,22 +38,20 @@ CHOSEN = {
 }  # fmt: skip
 RUN_NAME = "watched"
 VIDGEN = "from vidgen.cli import main; main()"
-# A driver that says what a sweep says, with the run as its trial.
-SWEEP = f"""
-import sys
-from vidgen.observe import metric_table as table
-from vidgen.observe.exporter import Exporter
-with Exporter(sweep="asha") as exporter:
-    board = exporter.board
-    for state in {TRIAL_STATES}:
-        board.set(table.SWEEP_TRIALS, 1, state=state)
-    board.set(table.SWEEP_TRIALS_WANTED, 8)
-    board.set(table.SWEEP_BEST, 0.1, metric="val_loss")
-    board.set(table.SWEEP_SPENT, 100)
-    board.set(table.SWEEP_SAVED, 50)
-    board.add(table.SWEEP_EXPLOITS, 1)
-    board.set(table.TRIAL_INFO, 1, run="{RUN_NAME}")
-    sys.stdin.read()
+# A sweep whose trials are runs of their own, beside the one that is watched.
+SWEEP = """
+name: asha
+recipe: shapes-demo
+set:
+  data: {synthetic: {clips: 120}, height: 16, width: 16}
+  model: {width: 32, depth: 1}
+  train: {steps: 100000, log_every: 2, validate_every: 20, validate_clips: 4, sample_every: 0}
+space:
+  optimizer.lr: {loguniform: [1e-4, 1e-2]}
+scheduler: {kind: asha, grace_steps: 20}
+budget: {trials: 4}
+trial: {workers: 0, cpus_per_worker: 0.5}
+concurrent: 1
 """
 
 
@@ -100,16 +98,25 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         ],
         env={**node.env, "OMP_NUM_THREADS": "1"}, stdout=log.open("wb"), stderr=subprocess.STDOUT,
     )  # fmt: skip
-    sweep = subprocess.Popen([sys.executable, "-c", SWEEP], env=node.env, stdin=subprocess.PIPE)
+    (base / "asha.yaml").write_text(SWEEP)
+    sweep = subprocess.Popen(
+        [
+            sys.executable, "-c", VIDGEN, "tune", str(base / "asha.yaml"),
+            "--set", f"run={base / 'asha'}",
+        ],
+        env={**node.env, "OMP_NUM_THREADS": "1"},
+        stdout=(base / "tune.log").open("wb"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
     try:
         yield Live(prometheus, node, train, folder, log)
     finally:
-        sweep.kill()
-        train.send_signal(signal.SIGINT)
-        try:
-            train.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            train.kill()
+        for process in (sweep, train):
+            process.send_signal(signal.SIGINT)
+        for process in (sweep, train):
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
         prometheus.close()
         node.close()
 
@@ -132,8 +139,10 @@ def needs_gpu(query: str) -> bool:
 def test_every_query_of_every_dashboard_returns_series(live: Live) -> None:
     def trained() -> bool:
         assert live.train.poll() is None, live.log.read_text()[-3000:]
-        done = live.prometheus.number("vidgen_step")
-        return bool(done and done > 60) and bool(live.prometheus.query("vidgen_checkpoint_bytes"))
+        done = live.prometheus.number(f'vidgen_step{{run="{RUN_NAME}"}}')
+        trial = 'vidgen_validation_loss{run=~"asha/.*"}'
+        others = ("vidgen_checkpoint_bytes", "vidgen_sweep_best_score", trial)
+        return bool(done and done > 60) and all(live.prometheus.query(name) for name in others)
 
     wait_until(trained, 400)
     subprocess.run(
@@ -171,25 +180,26 @@ def test_rules_evaluate_on_what_a_run_exports(live: Live) -> None:
 
 def test_a_killed_worker_comes_back_without_a_series_twice(live: Live) -> None:
     prometheus = live.prometheus
-    ranks = "count(vidgen_last_step_timestamp_seconds)"
+    mine = f'{{run="{RUN_NAME}"}}'
+    ranks = f"count(vidgen_last_step_timestamp_seconds{mine})"
     assert prometheus.number(ranks) == 2
-    before = prometheus.number("vidgen_run_started_timestamp_seconds")
+    before = prometheus.number(f"vidgen_run_started_timestamp_seconds{mine}")
     victim = live.workers()[-1]
     os.kill(victim.pid, signal.SIGKILL)
     killed = time.time()
 
     def back() -> bool:
         assert live.train.poll() is None, live.log.read_text()[-3000:]
-        again = prometheus.number("vidgen_run_started_timestamp_seconds")
-        fresh = prometheus.number("min(vidgen_last_step_timestamp_seconds)")
-        steps = prometheus.number("min(vidgen_data_clips_total)")
+        again = prometheus.number(f"vidgen_run_started_timestamp_seconds{mine}")
+        fresh = prometheus.number(f"min(vidgen_last_step_timestamp_seconds{mine})")
+        steps = prometheus.number(f"min(vidgen_data_clips_total{mine})")
         return bool(
             again != before and fresh and fresh > killed and steps and prometheus.number(ranks) == 2
         )
 
     wait_until(back, 300)
     live.node.series()  # fails when a sample or a metric is there twice
-    assert (prometheus.number("vidgen_restarts_total") or 0) >= 1
+    assert (prometheus.number(f"vidgen_restarts_total{mine}") or 0) >= 1
     # At no moment since the run began was a rank there twice, or did a scrape repeat a series.
     for metric in ("vidgen_last_step_timestamp_seconds", "vidgen_step_seconds_count"):
         most = prometheus.number(f"max(max_over_time((count by (run, rank) ({metric}))[10m:1s]))")

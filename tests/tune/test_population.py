@@ -69,3 +69,23 @@ def test_the_worst_go_on_from_the_best_with_values_of_their_own(make_sweep: Make
     assert scores[12] < scores[at]
     assert load(folder.run(worst.name).store.read(EXPORT))
     assert_nothing_is_left()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [True, False], ids=["together", "each for itself"])
+def test_a_member_that_fails_keeps_nobody_waiting(make_sweep: MakeSweep, together: bool) -> None:
+    """It fails between two looks, when all others wait for it at the second."""
+    sweep = make_sweep(
+        space={
+            "optimizer.lr": {"grid": [0.1, 0.05, 0.01, 0.001]},
+            "model.explode_at": {"grid": [-1]},
+        },
+        scheduler={"kind": "pbt", "interval_steps": 4, "together": together},
+    )
+    points = sweep.points
+    assert points is not None
+    points[1]["model.explode_at"] = 5
+    book = tune(sweep)
+    states = {trial.name: trial.state for trial in book.trials()}
+    assert states == {"t000": "done", "t001": "failed", "t002": "done", "t003": "done"}
+    assert_nothing_is_left()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -102,6 +103,7 @@ def test_trials_that_fail_say_why_and_the_sweep_goes_on(make_sweep: MakeSweep) -
     assert_nothing_is_left()
 
 
+@pytest.mark.slow
 def test_a_sweep_of_nothing_but_failures_ends_early(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(model={"explode_at": 0}, budget={"trials": 40})
     with pytest.raises(
@@ -113,6 +115,48 @@ def test_a_sweep_of_nothing_but_failures_ends_early(make_sweep: MakeSweep) -> No
     assert_nothing_is_left()
 
 
+@pytest.mark.slow
+def test_a_sweep_in_an_object_store_resumes_there(make_sweep: MakeSweep, s3_server: Any) -> None:
+    sweep = make_sweep(
+        run=f"{s3_server.make_bucket('sweeps')}/rates",
+        storage={"endpoint_url": s3_server.endpoint},
+        scheduler={"kind": "pbt", "interval_steps": 4, "resample": 0.0},
+        budget={"trials": 2},
+        final={"top": 1, "clips": 4},
+    )
+    book = tune(sweep)
+    assert book.counts()["done"] == 2
+    assert book.exploits
+    folder = SweepFolder(sweep.url, sweep.config.storage)
+    names = {stat.key for stat in folder.store.list()}
+    assert {"best.yaml", "sweep.html", "results.parquet", "sweep.json"} <= names
+    for trial in folder.trials():
+        assert folder.run(trial.name).checkpoint_steps()[-1] == 12
+    before = {stat.key: stat.etag for stat in folder.store.list("trials/")}
+    assert tune(sweep, resume=True).counts()["done"] == 2
+    assert {stat.key: stat.etag for stat in folder.store.list("trials/")} == before
+    assert_nothing_is_left()
+
+
+@pytest.mark.slow
+def test_a_used_up_budget_ends_a_sweep_that_a_larger_one_goes_on_with(
+    make_sweep: MakeSweep,
+) -> None:
+    keys: dict[str, Any] = {"model": {"slow_s": 0.3}, "train": {"steps": 30}}
+    book = tune(make_sweep(budget={"trials": 3, "gpu_hours": 5 / 3600}, **keys))
+    assert book.counts()["done"] < 3
+    assert book.best() is not None
+    assert Path(make_sweep(**keys).url, "best.yaml").exists()
+    saved = {t.name: steps_of(SweepFolder(make_sweep(**keys).url), t.name) for t in book.trials()}
+    again = tune(make_sweep(budget={"trials": 3}, **keys), resume=True)
+    assert again.counts()["done"] == 3
+    for trial in again.trials():
+        steps = steps_of(SweepFolder(make_sweep(**keys).url), trial.name)
+        assert steps == list(range(2, 31, 2))
+        assert steps[: len(saved[trial.name])] == saved[trial.name]
+
+
+@pytest.mark.slow
 def test_optuna_learns_from_trials_and_conditions_hold(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(
         search={"kind": "optuna", "startup": 2},

@@ -26,7 +26,7 @@ from vidgen.observe.exporter import Exporter
 from vidgen.observe.run_metrics import run_label
 from vidgen.tune.book import Book
 from vidgen.tune.final import measure_best, to_measure
-from vidgen.tune.folder import SUMMARY, SweepFolder, Trial
+from vidgen.tune.folder import SUMMARY, SweepFolder, Trial, read_exploits
 from vidgen.tune.room import Room, find_room
 from vidgen.tune.schedulers import Curve, make_scheduler
 from vidgen.tune.table import SweepView, standing
@@ -48,6 +48,7 @@ def run_trials(
         Interrupted: stopped by Ctrl-C or SIGTERM, after the running trials had saved.
         TrainingError: nothing but failures, or Ray could not run the sweep.
     """
+    _as_applied(sweep, folder, earlier)
     book = Book(sweep, folder, earlier, view.changed)
     finished = sum(trial.finished for trial in earlier.values())
     left = finished < max(len(earlier), sweep.trials)
@@ -62,7 +63,7 @@ def run_trials(
     ):
         stop.listen()  # Ray's own handler of SIGTERM ends the process
         if left:
-            room = find_room(sweep)
+            room = find_room(sweep, stop.requested)
             link = start_link()
             try:
                 search = _Search(sweep, book, room, link, scratch, resumed=bool(earlier))
@@ -77,6 +78,17 @@ def run_trials(
             view.say(f"measuring {', '.join(trial.name for trial in again)} again")
             measure_best(sweep, folder, book, view.say, partial(_check, stop, folder))
     return book
+
+
+def _as_applied(sweep: Sweep, folder: SweepFolder, earlier: dict[str, Trial]) -> None:
+    """Give trials the values that their run folders have: an exploit may have been decided and not
+    yet carried out when the driver died."""
+    for number, trial in enumerate(earlier.values()):
+        if sweep.config.scheduler.kind == "pbt" and not trial.finished:
+            exploits = read_exploits(folder.run(trial.name))
+            first = (sweep.points or [])[number]
+            trial.values = exploits[-1]["after"] if exploits else first
+            trial.exploits = len(exploits)
 
 
 def _check(stop: Stop, folder: SweepFolder) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ import ray
 from ray.tune import PlacementGroupFactory
 
 from vidgen.config.load_sweep import Sweep
-from vidgen.errors import TrainingError
+from vidgen.errors import Interrupted, TrainingError
 
 _WHOLE = 0.999  # of the node's own resource; Ray itself takes a thousandth here and there
 _FINEST = 10_000  # Ray counts resources in ten-thousandths
@@ -40,17 +41,19 @@ class Room:
     text: str
 
 
-def find_room(sweep: Sweep) -> Room:
+def find_room(sweep: Sweep, stopping: Callable[[], bool]) -> Room:
     """What the Ray cluster has room for; waits for nodes until one trial fits.
 
-    Raises TrainingError if none fits within `trial.start_timeout_s`.
+    Raises TrainingError if none fits within `trial.start_timeout_s`, Interrupted if told to stop.
     """
     trial = sweep.config.trial
     workers = max(1, trial.workers)
     needs = {"CPU": workers * trial.cpus_per_worker, "GPU": workers * trial.gpus_per_worker}
     deadline = time.monotonic() + trial.start_timeout_s
     while not (fits := _fits(needs)) and time.monotonic() < deadline:
-        time.sleep(1.0)
+        if stopping():
+            raise Interrupted("interrupted before the first trial; there was nothing to save")
+        time.sleep(0.5)
     if not fits:
         raise TrainingError(
             f"a trial needs {needs['CPU']:g} CPUs and {needs['GPU']:g} GPUs, and the Ray cluster "

@@ -136,11 +136,15 @@ class _Reports:
 
     def end(self, how: str, *, reason: str = "") -> None:
         """The last report: done, interrupted or failed."""
-        metric = self._sweep.config.metric
+        metric, base = self._sweep.config.metric, self._sweep.base
         if how == "done":  # also where nothing was left to do
-            for line in self._folder.metrics():
-                if metric in line:
-                    self._last = (int(line["step"]), float(line[metric]))
+            found = [
+                (int(m["step"]), float(m[metric])) for m in self._folder.metrics() if metric in m
+            ]
+            if base.early_stop.patience:  # the run has its best weights, not its last
+                sign = 1 if self._sweep.config.mode == "min" else -1
+                found.sort(key=lambda point: -sign * point[1])
+            self._last = found[-1] if found else self._last
         step, score = self._last or (0, None)
         counted = {} if score is None or how == "failed" else {metric: score}
         tune.report({"step": step, "ended": how, "reason": reason, **counted})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.console import Console
+
 from vidgen.config.load_sweep import Sweep
 from vidgen.errors import TrainingError, did_you_mean
 from vidgen.tune.book import Book
@@ -12,15 +14,19 @@ from vidgen.tune.results import write_best, write_results
 from vidgen.tune.table import SweepView, standing
 
 
-def tune(sweep: Sweep, *, resume: bool = False) -> Book:
+def tune(sweep: Sweep, *, resume: bool = False, console: Console | None = None) -> Book:
     """Run a sweep, or go on with one, to its end.
+
+    Args:
+        resume: go on with the sweep that its folder holds, if it holds one.
+        console: where it is shown; standard output by default.
 
     Raises:
         ConfigError: there is a sweep in the folder and `resume` is not asked for, or another one.
         Interrupted: stopped by Ctrl-C or SIGTERM, after running trials had saved.
         TrainingError: no trial has a score.
     """
-    view = SweepView(sweep)
+    view = SweepView(sweep, console)
     folder = SweepFolder(sweep.url, sweep.config.storage)
     earlier = folder.open(sweep, resume=resume)
     view.say(f"sweep folder: {folder.url}")
