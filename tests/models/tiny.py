@@ -18,6 +18,10 @@ TINY: dict[str, dict[str, Any]] = {
         "heads": 2,
         "conditions": ["label", "text", "image"],
     },
+    "gan": {
+        "noise": 8, "widths": [12, 8], "patch": [1, 2, 2], "text_width": 12,
+        "condition_width": 12, "conditions": ["label", "text", "image"],
+    },
     "vae": {
         "patch": [1, 2, 2], "widths": [16, 48], "blocks": [1, 1], "shrink": [[2, 2, 2]],
         "latent_channels": 48, "loss": {"pixel": "mse"},

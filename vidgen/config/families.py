@@ -13,6 +13,7 @@ from vidgen.errors import did_you_mean
 
 FAMILIES: dict[str, str] = {
     "flow": "vidgen.models.flow",
+    "gan": "vidgen.models.gan",
     "vae": "vidgen.models.vae",
     "autoregressive": "vidgen.models.autoregressive",
     "recurrent": "vidgen.models.recurrent",

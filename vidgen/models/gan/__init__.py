@@ -1,0 +1,1 @@
+"""3D-convolutional GAN: conditional, progressive, with adaptive augmentation."""
