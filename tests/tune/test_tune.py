@@ -116,6 +116,23 @@ def test_a_sweep_of_nothing_but_failures_ends_early(make_sweep: MakeSweep) -> No
 
 
 @pytest.mark.slow
+def test_the_median_rule_stops_the_worse_and_pauses_nobody(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(
+        space={"optimizer.lr": {"grid": [0.1, 0.05, 0.03, 1e-6, 1e-7]}},
+        scheduler={"kind": "median", "grace_steps": 4, "min_trials": 3},
+        budget={"trials": 5},
+        concurrent=1,
+    )
+    book = tune(sweep)
+    assert [trial.state for trial in book.trials()] == ["done"] * 3 + ["stopped"] * 2
+    for trial in book.trials():
+        lines = list(SweepFolder(sweep.url).run(trial.name).metrics())
+        assert max(line.get("starts", 0) for line in lines) == 1
+        assert trial.step in (4, 12)
+    assert_nothing_is_left()
+
+
+@pytest.mark.slow
 def test_a_sweep_in_an_object_store_resumes_there(make_sweep: MakeSweep, s3_server: Any) -> None:
     sweep = make_sweep(
         run=f"{s3_server.make_bucket('sweeps')}/rates",

@@ -298,6 +298,8 @@ def _tuner(
         tune_config=TuneConfig(
             metric=None,  # the scheduler's and the searcher's own
             num_samples=samples,
+            # Of trials that are paused too, so a population cannot be kept small in this way.
+            max_concurrent_trials=None if config.scheduler.kind == "pbt" else room.trials,
             scheduler=make_scheduler(sweep, curves, reached, book.exploited),
             # A trial in its own process may take over the process of one that ended.
             reuse_actors=config.trial.workers == 0,

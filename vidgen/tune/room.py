@@ -3,8 +3,9 @@
 A trial's actor needs next to nothing: the workers of Ray Train that it starts need CPUs and GPUs,
 in placement groups of their own. More trials than fit would each hold a part of what another waits
 for, so that none ever starts. Ray Tune counts trials by what their actors ask for, which is
-therefore a share of the driver's node (every node has one unit of a resource with its own name).
-That also keeps the actors on the driver's node, where they live as long as it does.
+therefore a share of the driver's node (every node has one unit of a resource with its own name);
+its own limit counts the paused trials of a population as well. That also keeps the actors on the
+driver's node, where they live as long as it does.
 """
 
 from __future__ import annotations

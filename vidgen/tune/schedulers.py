@@ -83,6 +83,10 @@ class Median(MedianStoppingRule):
             found = [{TIME: step, self._metric: score} for step, score in curve]
             self._results[f"earlier-{name}"] = found
 
+    def _on_insufficient_samples(self, controller: Any, trial: RayTrial, time: float) -> str:
+        """Ray's pauses a trial until others are as far, and its unsaved steps are done again."""
+        return TrialScheduler.CONTINUE
+
     def on_trial_complete(self, controller: Any, trial: RayTrial, result: dict[str, Any]) -> None:
         if TIME in result:
             super().on_trial_complete(controller, trial, result)
