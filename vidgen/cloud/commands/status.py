@@ -46,7 +46,7 @@ def command(
 
 
 def _values(session: Session, snapshot: Any, state: Any) -> dict[str, Any]:
-    from vidgen.cloud.progress import try_progress
+    from vidgen.cloud.progress import sweep_progress, try_progress
     from vidgen.cloud.state import note
     from vidgen.cloud.summary import summary
     from vidgen.errors import VidgenError
@@ -61,7 +61,10 @@ def _values(session: Session, snapshot: Any, state: Any) -> dict[str, Any]:
             from vidgen.storage.open import open_store
 
             store = open_store(url, session.storage)
-            progress, missing = try_progress(store, int(note(snapshot.rayjob, "steps", "0")))
+            if note(snapshot.rayjob, "command") == "tune":
+                missing = sweep_progress(store)
+            else:
+                progress, missing = try_progress(store, int(note(snapshot.rayjob, "steps", "0")))
         except VidgenError as error:  # no platform, no store: the state itself is still known
             missing = f"cannot be read from here: {error}"
     return summary(snapshot, state, datetime.now(timezone.utc), progress, missing)
