@@ -13,10 +13,10 @@ from vidgen.config.run import OptimizerConfig, ScheduleConfig
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.ema import Ema
 from vidgen.engine.meter import Watch
-from vidgen.engine.optim import build_optimizer
+from vidgen.engine.optim import build_optimizer, check_groups, set_lr
 from vidgen.engine.samples import grid
 from vidgen.engine.schedule import lr_ratio
-from vidgen.errors import TrainingError
+from vidgen.errors import ConfigError, TrainingError
 from vidgen.observe.recorder import Recorder
 from vidgen.storage.run_folder import RunFolder
 
@@ -50,6 +50,50 @@ def test_weight_decay_spares_norms_biases_and_embeddings() -> None:
     optimizer = build_optimizer(OptimizerConfig(weight_decay=0.5), network)
     decayed = [w for g in optimizer.param_groups if g["weight_decay"] for w in g["params"]]
     assert [id(w) for w in decayed] == [id(network[1].weight)]
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "rmsprop"])
+def test_groups_move_at_their_own_rate(name: str) -> None:
+    network = nn.ModuleDict({"text": nn.Linear(4, 4), "body": nn.Linear(4, 4)})
+    config = OptimizerConfig.model_validate(
+        {
+            "name": name, "lr": 0.1, "weight_decay": 0.5,
+            "groups": [
+                {"match": "model.text.*", "lr": 0.2, "weight_decay": 0.1},
+                {"match": "*.bias", "lr": 0},
+            ],
+        }
+    )  # fmt: skip
+    optimizer = build_optimizer(config, network)
+    before = {key: weight.clone() for key, weight in network.named_parameters()}
+    for weight in network.parameters():
+        weight.grad = torch.ones_like(weight)
+    set_lr(optimizer, 0.01)
+    found = {
+        key: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for weight in group["params"]
+        for key, own in network.named_parameters()
+        if own is weight
+    }
+    assert {key: each[0] for key, each in found.items()} == pytest.approx(
+        {"text.weight": 0.002, "text.bias": 0.002, "body.weight": 0.01, "body.bias": 0}
+    )
+    assert {key: each[1] for key, each in found.items()} == {
+        "text.weight": 0.1, "text.bias": 0, "body.weight": 0.5, "body.bias": 0,
+    }  # fmt: skip
+    optimizer.step()
+    moved = {key: not torch.equal(w, before[key]) for key, w in network.named_parameters()}
+    assert moved == {
+        "text.weight": True,
+        "text.bias": True,
+        "body.weight": True,
+        "body.bias": False,
+    }
+    check_groups(config, nn.ModuleDict({"model": network}))
+    wrong = OptimizerConfig.model_validate({"groups": [{"match": "model.test.*"}]})
+    with pytest.raises(ConfigError, match=r"no weight is called 'model.test.\*'.*model.text"):
+        check_groups(wrong, nn.ModuleDict({"model": network}))
 
 
 def test_frozen_weights_are_not_optimized_and_not_averaged() -> None:

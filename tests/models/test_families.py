@@ -55,8 +55,13 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def adam(objective: Objective, lr: float = 3e-3) -> dict[str, torch.optim.Optimizer]:
-    return {t: torch.optim.Adam(n.parameters(), lr=lr) for t, n in objective.turns().items()}
+def adam(objective: Objective) -> dict[str, torch.optim.Optimizer]:
+    """By turn; with two networks that pull opposite ways, without momentum."""
+    lr, betas = (3e-3, (0.9, 0.999)) if len(objective.turns()) == 1 else (2e-3, (0.0, 0.99))
+    return {
+        turn: torch.optim.Adam(network.parameters(), lr=lr, betas=betas)
+        for turn, network in objective.turns().items()
+    }
 
 
 def test_config_needs_no_torch(family: str) -> None:

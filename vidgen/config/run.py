@@ -113,6 +113,17 @@ class DataConfig(Strict):
     """Upper bound of the decoded-clip cache of a rank, bytes."""
 
 
+class GroupConfig(Strict):
+    """Weights that move differently; the first group whose pattern fits a name has it."""
+
+    match: str = Field(min_length=1)
+    """Names, with * for anything, as in a checkpoint: model.network.text.*, critic.*."""
+    lr: float = Field(default=1.0, ge=0)
+    """Their learning rate over that of the rest."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """Theirs; empty: that of the rest."""
+
+
 class OptimizerConfig(Strict):
     """How weights move."""
 
@@ -128,6 +139,8 @@ class OptimizerConfig(Strict):
     """Never applied to norms, biases and embeddings (tensors of fewer than two dimensions)."""
     clip_norm: float = Field(default=1.0, ge=0)
     """Largest global gradient norm; 0 leaves gradients alone."""
+    groups: tuple[GroupConfig, ...] = ()
+    """Weights with a learning rate or weight decay of their own."""
 
 
 class ScheduleConfig(Strict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from vidgen.config.run import EarlyStopConfig, RunConfig
 from vidgen.data.buckets import BucketPlan
 from vidgen.data.dataset import Dataset
 from vidgen.data.loader import batches
+from vidgen.engine.blame import clips_of
 from vidgen.engine.collector import settled_heap
 from vidgen.engine.distributed import Ranks, Vote
 from vidgen.engine.early_stop import Progress
@@ -83,7 +85,8 @@ class _Run:
         self.job, self.state, self.train = job, job.state, train
         self.flops = StepFlops(config, ranks.device)
         rate = matmul_rate(ranks.device, job.state.precision.kind)
-        self.meter, self.watch = Meter(ranks.device, rate), Watch(ranks)
+        self.meter = Meter(ranks.device, rate)
+        self.watch = Watch(ranks, partial(clips_of, job.dataset, config))
         self.stepper = Stepper(config, job.state, ranks, self.meter, self.watch)
         self.saver = Saver(
             job.folder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -149,10 +149,13 @@ class Watch:
     """Finds the first step whose loss or gradient is not finite, without a look at every step.
 
     `see` only enqueues two small kernels; `check` reads the result where the loop waits anyway.
+
+    Args:
+        batch_of: names the clips of a step (from 1).
     """
 
-    def __init__(self, ranks: Ranks) -> None:
-        self._ranks = ranks
+    def __init__(self, ranks: Ranks, batch_of: Callable[[int], str] | None = None) -> None:
+        self._ranks, self._batch_of = ranks, batch_of
         self._first = torch.full((), math.inf, device=ranks.device)
 
     def see(self, value: Tensor, step: int) -> None:
@@ -164,8 +167,9 @@ class Watch:
         """Raises Diverged on every rank if any rank saw a value that is not finite."""
         first = min(self._ranks.gather(self._first.item()))
         if math.isfinite(first):
+            batch = f", on {self._batch_of(int(first))}" if self._batch_of is not None else ""
             raise Diverged(
-                f"the loss is no longer a finite number at step {int(first)}",
+                f"the loss is no longer a finite number at step {int(first)}{batch}",
                 fix="The last checkpoint is from before. Lower optimizer.lr or optimizer.clip_norm "
                 "or lengthen schedule.warmup_steps.",
             )

@@ -16,7 +16,7 @@ from vidgen.engine.blocks import prepare_blocks
 from vidgen.engine.codec import install_codec
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.ema import Ema
-from vidgen.engine.optim import build_optimizer
+from vidgen.engine.optim import build_optimizer, check_groups
 from vidgen.engine.precision import Precision, choose_precision
 from vidgen.engine.sharding import Sharded
 from vidgen.engine.strategy import choose_strategy
@@ -49,9 +49,10 @@ class State:
             self.objective.to(device)
         else:
             self.sharded = Sharded(self.objective, ranks, replicas=self.strategy.replicas)
+        check_groups(config.optimizer, self.objective)
         self.ema = Ema(self.objective.model, config.train.ema_decay)
         self.optimizers = {
-            turn: build_optimizer(config.optimizer, network)
+            turn: build_optimizer(config.optimizer, network, name=turn)
             for turn, network in self.objective.turns().items()
         }
 
