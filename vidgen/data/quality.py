@@ -52,6 +52,7 @@ def measure(frames: Frames) -> Quality:
     """Look at a clip, (T, H, W, 3) uint8."""
     changes = [np.maximum(a, b) - np.minimum(a, b) for a, b in pairwise(frames)]
     same = np.array([float((each > _NOTHING).mean()) <= _FEW for each in changes], np.bool_)
+    same[1:-1] |= same[:-2] & same[2:]  # a key frame amid copies is coded anew
     spread = (frames.max(0) - frames.min(0)).max(-1)  # (H, W)
     chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), _LOOKED_AT)).astype(int)]
     luma = chosen @ _BT709 / np.float32(255)  # (S, H, W)
