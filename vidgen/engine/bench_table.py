@@ -43,7 +43,8 @@ def print_bench(found: Bench, console: Console) -> None:
     table = Table(*HEAD, box=None, pad_edge=False, header_style="dim")
     for row in bench_rows([asdict(t) for t in found.timings])[1]:
         table.add_row(*row)
-    console.print(table)
+    # Wide tables are for the terminal to break, not for rich to squeeze.
+    console.print(table, width=max(console.width, 108), crop=False)
     size = f"{found.frames}x{found.height}x{found.width}"
     console.print(
         f"{size}, {found.parameters / 1e6:.1f} M weights of step {found.step}, "

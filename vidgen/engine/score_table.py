@@ -115,9 +115,9 @@ def print_comparison(found: Sequence[Comparison], console: Console) -> None:
         if each.interval is not None:
             ends = " to ".join(f"{scale * end:+.3g}" for end in each.interval)
         value = f"{scale * each.difference:+.4g}"
-        mine, theirs = _cell(each.mine), _cell(each.theirs)
+        mine, theirs = each.mine.text()[0], each.theirs.text()[0]
         table.add_row(title(each.mine), mine, theirs, value, ends, each.verdict)
-    console.print(table)
+    console.print(table, width=max(console.width, 100), crop=False)
 
 
 def _cell(score: Score | None) -> Text:
