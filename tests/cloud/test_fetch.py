@@ -37,3 +37,16 @@ def test_fetch_gets_committed_things_only_and_goes_on_after_a_break(
     missing = cli("fetch", "run-a", "report", "--out", str(out))
     assert missing.code == 1
     assert "has no report yet" in missing.err
+
+
+def test_fetch_of_a_sweep_gets_its_page_and_best_config(
+    cli: Cli, running: FakeOperator, store_url: str, tmp_path: Path
+) -> None:
+    store = open_store(f"{store_url}/runs/run-a")
+    left = ("sweep.yaml", "sweep.html", "best.yaml", "results.parquet", "trials/t000/config.yaml")
+    for name in left:
+        store.write(name, name.encode())
+    out = tmp_path / "got"
+    assert cli("fetch", "run-a", "--out", str(out)).code == 0
+    found = {path.name for path in out.rglob("*") if path.is_file()}
+    assert found == {"sweep.html", "best.yaml", "results.parquet"}

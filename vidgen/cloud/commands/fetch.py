@@ -20,23 +20,27 @@ WHAT = ("samples", "checkpoint", "report", "logs", "all")
 
 @click.command()
 @run_argument
-@click.argument("what", type=click.Choice(WHAT), default="samples")
+@click.argument("what", type=click.Choice(WHAT), required=False)
 @click.option("--out", metavar="DIR", help="Default: runs/NAME, as if it had been trained here.")
 @platform_option
 @click.pass_context
 def command(
-    ctx: click.Context, name: str, what: str, out: str | None, platform_file: str | None
+    ctx: click.Context, name: str, what: str | None, out: str | None, platform_file: str | None
 ) -> int:
     """Download results of run NAME: samples, the newest checkpoint, report, logs, or all.
 
+    By default the samples; of a sweep the report, which is its page, its table and its best config.
     The folder can be used as a run: `vidgen generate runs/NAME`. A broken download goes on.
     """
     from vidgen.cloud.download import download
     from vidgen.cloud.run_url import run_url
     from vidgen.storage.run_folder import RunFolder
+    from vidgen.tune.folder import SWEEP
 
     session = Session.of(ctx, platform_file)
     run = RunFolder(run_url(session, name), session.storage)
+    sweep = any(stat.key == SWEEP for stat in run.store.list(SWEEP))
+    what = what or ("report" if sweep else "samples")
     stats = _wanted(run, what)
     if not stats:
         raise NotFoundInStore(
@@ -62,12 +66,13 @@ def command(
 def _wanted(run: RunFolder, what: str) -> list[Stat]:
     """Objects to fetch; config and metrics come along, so that the folder is a run."""
     from vidgen.storage.run_folder import CONFIG, EVAL, EXPORT, METRICS, REPORT, step_name
+    from vidgen.tune.folder import BEST, PAGE, RESULTS
 
     if what == "all":
         return list(run.store.list())
     prefixes = {
         "samples": ["samples/"],
-        "report": [REPORT, EVAL],
+        "report": [REPORT, EVAL, PAGE, BEST, RESULTS],
         "logs": ["logs/"],
         "checkpoint": [EXPORT],
     }[what]
