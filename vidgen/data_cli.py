@@ -40,24 +40,36 @@ def synth(folder: Path, clips: int, seed: int) -> None:
 @click.argument("src")
 @click.argument("dest")
 @set_option
+@click.option("--ray", "on_cluster", is_flag=True, help="Run on the Ray cluster of RAY_ADDRESS.")
 @endpoint_option
 @json_option
 def prepare(
-    src: str, dest: str, overrides: tuple[str, ...], endpoint_url: str | None, as_json: bool
+    src: str,
+    dest: str,
+    overrides: tuple[str, ...],
+    on_cluster: bool,
+    endpoint_url: str | None,
+    as_json: bool,
 ) -> None:
     """Turn the videos below SRC into a data set at DEST; both are folders or s3://bucket/prefix.
 
-    Captions and labels come from captions.csv at SRC (columns file, caption, label, and if you like
-    split and group) or from x.txt or x.json beside x.mp4. Unusable videos are listed with their
-    reason in rejects.jsonl. Run it again after an interruption: it goes on where it stopped.
+    Captions and labels come from captions.csv at SRC (columns file, caption, label, scene, action,
+    objects, split, group), from x.txt or x.json beside x.mp4, or from folder names. What is left
+    out is listed with its reason in rejects.jsonl. Run it again after an interruption: it goes on
+    where it stopped.
     """
     from vidgen.config.load import load_options
     from vidgen.config.prepare import PrepareOptions
     from vidgen.config.run import StorageConfig
 
     options = load_options(PrepareOptions, overrides)
+    from vidgen.data.prepare import on_this_machine
     from vidgen.data.prepare import prepare as run
     from vidgen.data.show import bar, summary_lines
+
+    spread = on_this_machine
+    if on_cluster:
+        from vidgen.engine.prepare_on_ray import on_ray as spread
 
     with bar("preparing") as update:
         summary = run(
@@ -68,6 +80,7 @@ def prepare(
             progress=lambda state: update(
                 state.done, state.total, f"{state.clips} clips, {state.rejected} rejected"
             ),
+            spread=spread,
         )
     if as_json:
         click.echo(summary.model_dump_json(indent=2))
