@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
+FAMILIES ?= runs/families
 # One thread per core and no oversubscription when tests run side by side.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo test test-slow chaos lint bench bench-data observe-check image clean
+.PHONY: help demo families test test-slow chaos lint bench bench-data observe-check image clean
 help:
 	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
+	@echo "make families  train and score every family's recipe, print the table (an afternoon on two cores)"
 	@echo "make test    the tests (at most fifteen minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make chaos   runs that lose workers, nodes, drivers, storage and disk, on a Ray cluster of several nodes (fifteen minutes)"
@@ -27,6 +29,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh $(DEMO) $(DEMO_FLAGS)
+
+families: $(READY)
+	$(BIN)/python examples/families.py $(FAMILIES) $(FAMILIES_FLAGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadgroup -m "not slow"

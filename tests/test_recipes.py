@@ -7,6 +7,7 @@ import torch
 from models.tiny import tiny_batch
 
 from vidgen.config.load import dump, load_run, parse_run, recipe_names
+from vidgen.config.run import RunConfig
 from vidgen.models.base import build_objective
 
 
@@ -18,10 +19,33 @@ def test_recipe_loads_and_round_trips(name: str) -> None:
     assert parse_run(dump(config), name) == config
 
 
+CODECS = {
+    "runs/shapes-vae": "shapes-vae",
+    "runs/shapes-vae-tokens": "shapes-vae-tokens",
+    "runs/clips-vae-a100": "clips-vae-a100",
+}
+
+
+def with_known_codec(config: RunConfig) -> RunConfig:
+    """The config as it is once the codec's run is known: that of the recipe which makes it."""
+    codec = getattr(config.model, "codec", None)
+    if codec is None:
+        return config
+    known = codec.model_copy(update={"model": load_run(CODECS[codec.run]).model})
+    model = type(config.model).model_validate(config.model.model_dump() | {"codec": known})
+    data = config.data
+    model.check_video(frames=data.frames, height=data.height, width=data.width)
+    return config.model_copy(update={"model": model})
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_takes_one_step(name: str) -> None:
     torch.manual_seed(0)
-    config = load_run(name, ["data.labels=[a, b]"])
+    config = with_known_codec(load_run(name, ["data.labels=[a, b]"]))
+    if name.endswith("-a100"):  # too large for a test: that it can be built is enough
+        with torch.device("meta"):
+            assert build_objective(config).turns()
+        return
     objective = build_objective(config)
     batch = tiny_batch(config, size=1)
     for turn, network in objective.turns().items():

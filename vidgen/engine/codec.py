@@ -12,6 +12,7 @@ from vidgen.config.run import RunConfig
 from vidgen.engine.latents import read_latents
 from vidgen.errors import CheckpointError, ConfigError, ModelError, NotFoundInStore
 from vidgen.models.base import Objective
+from vidgen.models.codec import KnownLatents
 from vidgen.storage.run_folder import EXPORT, RunFolder
 
 
@@ -75,8 +76,9 @@ def install_codec(objective: Objective, config: RunConfig) -> None:
             f"the weights of codec {wanted.run} do not fit its config: {reason}",
             fix="Train the codec again, or name another with model.codec.run.",
         ) from None
-    if wanted.cache is not None and hasattr(objective.model, "known"):
-        objective.model.known = read_latents(wanted.cache, config, wanted.sha256)
+    if wanted.cache is not None:
+        known: KnownLatents = getattr(objective.model, "known")  # noqa: B009 - no module
+        known.update(read_latents(wanted.cache, config, wanted.sha256))
 
 
 def _weights(wanted: CodecConfig, config: RunConfig) -> bytes:

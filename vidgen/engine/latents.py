@@ -15,7 +15,6 @@ from torch import Tensor
 
 from vidgen.config.run import RunConfig
 from vidgen.errors import ModelError, NotFoundInStore
-from vidgen.models.codec import KnownLatents
 from vidgen.storage.open import open_store
 
 INDEX, DATA, FORMAT = "latents.json", "latents.safetensors", 1
@@ -36,8 +35,8 @@ def write_latents(url: str, config: RunConfig, codec: str, found: dict[bytes, Te
     store.write(INDEX, json.dumps(index, indent=2).encode())  # last: what has it is whole
 
 
-def read_latents(url: str, config: RunConfig, codec: str) -> KnownLatents:
-    """Read them back.
+def read_latents(url: str, config: RunConfig, codec: str) -> dict[bytes, Tensor]:
+    """Read them back, by content key.
 
     Raises ModelError if there are none, another codec made them, or they are damaged.
     """
@@ -62,4 +61,4 @@ def read_latents(url: str, config: RunConfig, codec: str) -> KnownLatents:
         raise ModelError(f"model.codec.cache: {url}/{DATA} is damaged", fix=again)
     tensors = load(data)
     keys = [bytes(key.tolist()) for key in tensors["keys"]]
-    return KnownLatents(dict(zip(keys, tensors["latents"], strict=True)))
+    return dict(zip(keys, tensors["latents"], strict=True))

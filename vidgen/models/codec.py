@@ -100,8 +100,12 @@ class Codec(VideoModel):
 class KnownLatents:
     """Latents of videos that were encoded once and for all, found by what the videos show."""
 
-    def __init__(self, known: dict[bytes, Tensor] | None = None) -> None:
-        self._known = known or {}
+    def __init__(self) -> None:
+        self._known: dict[bytes, Tensor] = {}
+
+    def update(self, known: dict[bytes, Tensor]) -> None:
+        """Know these too, by content key."""
+        self._known.update(known)
 
     def encode(self, codec: Codec, video: Tensor) -> Tensor:
         """As `codec.encode`, with what is known looked up."""

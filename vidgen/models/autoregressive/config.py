@@ -44,6 +44,12 @@ class Config(FamilyConfig):
     """Draw from so many of the likeliest tokens; 0: from all."""
 
     @model_validator(mode="after")
+    def _no_cache(self) -> Config:
+        if self.codec is not None and self.codec.cache is not None:
+            raise ValueError("codec.cache holds latents, and this family works on tokens")
+        return self
+
+    @model_validator(mode="after")
     def _heads_fit(self) -> Config:
         head = self.width // self.heads
         if self.width % self.heads or head % 2 or head < 6:

@@ -152,7 +152,8 @@ class Discriminator(nn.Module):
     def forward(self, video: Tensor, cond: Condition, level: int, fade: float) -> Tensor:
         """(B, C, T', H', W') of the size of `level` to marks (B, 1); `fade` as in Generator."""
         if self.image and cond.image is not None:
-            image = F.adaptive_avg_pool2d(cond.image, video.shape[3:])[:, :, None]
+            size = (video.shape[3], video.shape[4])
+            image = F.adaptive_avg_pool2d(cond.image, size)[:, :, None]
             video = torch.cat([video, video - image], 1)
         elif self.image:
             video = torch.cat([video, torch.zeros_like(video)], 1)

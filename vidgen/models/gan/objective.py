@@ -76,7 +76,8 @@ class GanObjective(Objective):
         there first, and no discriminator has a say."""
         cond = batch.cond.only(*self.model.conditions)
         made = self.model.make(self._noise(batch, _MAKER), cond)
-        size = [max(1, side // 8) for side in batch.video.shape[2:]]
+        t, h, w = (max(1, side // 8) for side in batch.video.shape[2:])
+        size = (t, h, w)
         far = F.adaptive_avg_pool3d(made, size) - F.adaptive_avg_pool3d(batch.video, size)
         error = far.square().flatten(1).mean(1)
         return Losses(total=error, parts={"coarse": error})
