@@ -92,19 +92,33 @@ def prepare(
 
 @data.command()
 @click.argument("dataset")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page.")
 @endpoint_option
 @json_option
-def inspect(dataset: str, endpoint_url: str | None, as_json: bool) -> None:
+def inspect(dataset: str, html: Path | None, endpoint_url: str | None, as_json: bool) -> None:
     """Say what is in a prepared data set: counts, histograms, rejects, and what looks wrong."""
     from vidgen.config.run import StorageConfig
+    from vidgen.data.dataset import open_dataset
+    from vidgen.data.inspect import glimpses
     from vidgen.data.inspect import inspect as look
     from vidgen.data.show import show_inspection
 
-    found = look(dataset, StorageConfig(endpoint_url=endpoint_url))
+    storage = StorageConfig(endpoint_url=endpoint_url)
+    found = look(dataset, storage)
+    if html is not None:
+        from vidgen.data.page import page
+        from vidgen.engine.contact_sheet import contact_sheet
+
+        seen = glimpses(open_dataset(dataset, storage), 24, storage)
+        sheet = contact_sheet([g.frames for g in seen], [g.title for g in seen]) if seen else None
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page(found, sheet), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         show_inspection(found)
+        if html is not None:
+            click.echo(f"page: {html}")
 
 
 @data.command()

@@ -13,6 +13,7 @@ from typing import Any
 
 from vidgen.data.index_file import PacketIndex
 from vidgen.data.indexing import index_source
+from vidgen.data.manifest import Row
 from vidgen.data.packets import Source
 from vidgen.data.picture import Box, Fit, Frames
 from vidgen.data.reader import ClipReader
@@ -42,6 +43,15 @@ class Window:
     start: Fraction
     frames: int
     box: str = ""
+
+
+def window_of(row: Row, first: int, frames: int, fps: float) -> Window:
+    """`frames` frames of a clip at `fps`, from number `first` on."""
+    offset = first / Fraction(fps).limit_denominator(100_000)
+    if row.clip:
+        return Window(key=row.clip, packets=row.packets, start=offset, frames=frames)
+    start = Fraction(row.start_s).limit_denominator(10**6) + offset
+    return Window(key=row.source, packets=row.packets, start=start, frames=frames, box=row.box)
 
 
 class WindowReader:

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidgen.config.run import StorageConfig
+from vidgen.data.alike import near_duplicates
 from vidgen.data.dataset import Dataset, open_dataset
+from vidgen.data.fetch import WindowReader, window_of
 from vidgen.data.index_file import how_indexed
 from vidgen.data.manifest import SPLITS, read_rejects
+from vidgen.data.picture import Frames
+from vidgen.errors import DataError
+from vidgen.storage.open import open_store
 
 _BINS = 8
+_SIDE = 96  # pixels, of the pictures of a contact sheet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glimpse:
+    """A clip to look at: (T, H, W, 3) uint8, and what is known of it."""
+
+    frames: Frames
+    title: str
 
 
 def inspect(url: str, storage: StorageConfig | None = None) -> dict[str, Any]:
@@ -37,12 +53,18 @@ def inspect(url: str, storage: StorageConfig | None = None) -> dict[str, Any]:
         "splits": {name: _split(dataset, name) for name in SPLITS},
         "labels": dict(Counter(_texts(dataset, "label")).most_common()),
         "codecs": dict(Counter(_texts(dataset, "source_codec")).most_common()),
+        "diversity": _diversity(dataset),
+        "duplicates": _duplicates(dataset),
+        "stages": [stage.model_dump() for stage in summary.stages],
         "histograms": {
             "duration_s": _histogram(table["duration_s"].to_numpy()),
             "caption_words": _histogram(_words(dataset)),
             "motion": _histogram(table["motion"].to_numpy()),
             "brightness": _histogram(table["brightness"].to_numpy()),
+            "blur": _histogram(table["blur"].to_numpy()),
+            "noise": _histogram(table["noise"].to_numpy()),
             "source_height": _histogram(table["source_height"].to_numpy()),
+            "source_width": _histogram(table["source_width"].to_numpy()),
             "source_fps": _histogram(table["source_fps"].to_numpy()),
         },
         "rejects": [
@@ -52,6 +74,29 @@ def inspect(url: str, storage: StorageConfig | None = None) -> dict[str, Any]:
         "rejects_by_reason": summary.rejects,
         "warnings": _warnings(dataset) + _slow(indexed),
     }
+
+
+def glimpses(dataset: Dataset, count: int, storage: StorageConfig | None = None) -> list[Glimpse]:
+    """Frames of `count` clips spread over the data set; those that do not decode are left out."""
+    height = min(_SIDE, dataset.summary.height)
+    width = max(1, round(height * dataset.summary.width / dataset.summary.height))
+    summary = dataset.summary
+    read = WindowReader(
+        dataset.store,
+        dataset.store if summary.originals is None else open_store(summary.originals, storage),
+        fps=summary.fps,
+        size=(height, width),
+        fit=summary.options.get("fit", "crop") if summary.originals else "crop",
+    )
+    found = []
+    total = dataset.table.num_rows
+    for number in np.unique(np.linspace(0, total - 1, min(count, total)).astype(int)):
+        row = dataset.rows.take([int(number)])[0]
+        with suppress(DataError):
+            frames = read(window_of(row, 0, row.frames, summary.fps))
+            title = " - ".join(filter(None, (row.split, row.label, row.caption or row.name)))
+            found.append(Glimpse(frames=frames, title=title))
+    return found
 
 
 def _split(dataset: Dataset, name: str) -> dict[str, Any]:
@@ -79,7 +124,7 @@ def _warnings(dataset: Dataset) -> list[str]:
     for name in SPLITS:
         if not len(dataset.split(name)):
             found.append(f"split {name} is empty: prepare at least three sources")
-    found += _balance(dataset, labels) + _leaks(dataset)
+    found += _balance(dataset, labels) + _leaks(dataset) + _one_sided(dataset)
     per_source = Counter(dataset.table["source"].to_pylist())
     source, most = per_source.most_common(1)[0]
     if len(per_source) > 4 and most > clips * 0.25:
@@ -92,6 +137,62 @@ def _warnings(dataset: Dataset) -> list[str]:
     tried = rejected + dataset.summary.sources.kept
     if rejected > 0.1 * tried:
         found.append(f"{rejected} of {tried} videos were rejected: see rejects.jsonl")
+    return found
+
+
+def _diversity(dataset: Dataset) -> dict[str, Any]:
+    """How many different values clips have of what can be told apart, and how many as even as
+    theirs would be: 2 labels, one of which nearly all clips have, count as little more than 1.
+    """
+    found: dict[str, Any] = {}
+    for column in ("source", "caption", "label", "scene", "action", "objects"):
+        counts = Counter(_texts(dataset, column))
+        if counts:
+            shares = np.array(list(counts.values())) / counts.total()
+            even = float(np.exp(-(shares * np.log(shares)).sum()))
+            found[column] = {"different": len(counts), "effective": round(even, 2)}
+    words = Counter(w for text in _texts(dataset, "caption") for w in text.lower().split())
+    found["words"] = {"different": len(words), "most": dict(words.most_common(20))}
+    return found
+
+
+def _duplicates(dataset: Dataset) -> dict[str, int]:
+    """Clips whose like is in the data set: the same frames, or nearly the same in another source.
+
+    Prepare leaves such clips out unless it is told to keep them.
+    """
+    table = dataset.table
+    same = Counter(_texts(dataset, "sha256"))
+    sources = table["source"].to_pylist()
+    near = {
+        clip
+        for pair in near_duplicates(table["alike"].to_pylist())
+        for clip in pair
+        if sources[pair[0]] != sources[pair[1]]
+    }
+    return {"same": sum(count - 1 for count in same.values()), "near": len(near)}
+
+
+def _one_sided(dataset: Dataset) -> list[str]:
+    """Labels that a model could tell by something else: one source, or one brightness."""
+    found = []
+    table = dataset.table
+    labels, sources = table["label"].to_pylist(), table["source"].to_pylist()
+    by_label: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        if label:
+            by_label.setdefault(label, []).append(row)
+    alone = [
+        n for n, rows in by_label.items() if len(rows) > 3 and len({sources[r] for r in rows}) == 1
+    ]
+    if alone and len(by_label) > 1:
+        found.append(f"all clips of a label come from one source: {', '.join(sorted(alone)[:5])}")
+    brightness = table["brightness"].to_numpy()
+    means = [float(brightness[rows].mean()) for rows in by_label.values() if len(rows) > 3]
+    if len(means) > 1:
+        within = float(np.mean([brightness[r].std() for r in by_label.values() if len(r) > 3]))
+        if max(means) - min(means) > max(0.1, 4 * within):
+            found.append("labels differ in brightness: a model could tell them by that alone")
     return found
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from vidgen.config.run import RunConfig
 from vidgen.data.augment import augment, speed
 from vidgen.data.conditions import make_condition
 from vidgen.data.dataset import Dataset, frame_rate, frames_at, window_frames
-from vidgen.data.fetch import Window, WindowReader
+from vidgen.data.fetch import Window, WindowReader, window_of
 from vidgen.data.manifest import Row
 from vidgen.data.order import window
 from vidgen.data.picture import Frames
@@ -168,20 +167,14 @@ class BatchMaker:
             start = (available - span) // 2
         else:
             start = window(seed, available, span)
-        origin = Fraction(0) if row.clip else Fraction(row.start_s).limit_denominator(10**6)
-        key, box = row.clip or row.source, "" if row.clip else row.box
         size = available * self.size[0] * self.size[1] * 3
-        if row.clip and self.dataset.cache.wants(
-            self._held(key, row.packets), size, self.cache_bytes
-        ):
-            whole = Window(key=key, packets=row.packets, start=origin, frames=available)
+        whole = window_of(row, 0, available, self.fps)
+        if row.clip and self.dataset.cache.wants(self._held(whole), size, self.cache_bytes):
             return _Choice(whole, at + start)
-        offset = start / Fraction(self.fps).limit_denominator(100_000)
-        piece = Window(key=key, packets=row.packets, start=origin + offset, frames=span, box=box)
-        return _Choice(piece, at)
+        return _Choice(window_of(row, start, span, self.fps), at)
 
-    def _held(self, key: str, packets: int) -> tuple[object, ...]:
-        return (key, packets, self.fps, self.size)
+    def _held(self, place: Window) -> tuple[object, ...]:
+        return (place.key, place.packets, self.fps, self.size)
 
     def _frames(
         self, chosen: dict[Window, list[tuple[int, _Choice]]]
@@ -189,7 +182,7 @@ class BatchMaker:
         """Windows with their frames, or why they do not decode; in any order."""
         cache, missing = self.dataset.cache, []
         for place in chosen:
-            held = cache.get(self._held(place.key, place.packets))
+            held = cache.get(self._held(place))
             if held is not None and place.start == 0 and place.frames == len(held):
                 yield place, held
             else:
@@ -197,7 +190,7 @@ class BatchMaker:
         for place, found in self._decode(missing):
             whole = self.dataset.summary.originals is None and place.start == 0
             if whole and not isinstance(found, Exception):
-                cache.keep(self._held(place.key, place.packets), found, self.cache_bytes)
+                cache.keep(self._held(place), found, self.cache_bytes)
             yield place, found
 
     def _decode(self, places: Iterable[Window]) -> Iterator[tuple[Window, Frames | Exception]]:

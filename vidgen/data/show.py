@@ -91,6 +91,12 @@ def show_inspection(found: dict[str, Any]) -> None:
             str(len(row["labels"])),
         )
     console.print(splits)
+    stages = Table("stage", "of", "seen", "kept", "rejected", "skipped", "why", box=None)
+    for row in found["stages"]:
+        why = ", ".join(f"{count} {reason}" for reason, count in row["reasons"].items())
+        counts = (str(row[key]) for key in ("seen", "kept", "rejected", "skipped"))
+        stages.add_row(row["stage"], row["of"], *counts, why)
+    console.print(stages)
     histograms = Table("clips by", "", "min", "median", "max", box=None)
     for name, row in found["histograms"].items():
         top = max(row["counts"])
