@@ -154,7 +154,7 @@ def evaluate(
 
 def cases(steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[int | None, int]]:
     """Every step with every seed; the newest step with the first seed comes last."""
-    in_turn = sorted(set(steps)) or [None]
+    in_turn: list[int | None] = [*sorted(set(steps))] or [None]
     return [(s, seed) for s in in_turn for seed in reversed(list(dict.fromkeys(seeds)) or [0])]
 
 

@@ -75,7 +75,7 @@ def build_page(folder: RunFolder) -> Page:
         score_charts=_score_charts(evaluations, main=True),
         more_score_charts=_score_charts(evaluations, main=False),
         seeds=spread_grid(spreads(evaluations), "seeds"),
-        speed=bench and speed_grid([("", bench)]),
+        speed=speed_grid([("", bench)]) if bench else None,
         verdict=bench["verdict"].capitalize() if bench else "",
         charts=_charts(lines),
         samples=samples,
@@ -121,7 +121,8 @@ def read_bench(folder: RunFolder) -> dict[str, Any] | None:
 
 def speed_grid(benches: Sequence[tuple[str, dict[str, Any]]]) -> Grid:
     """Timings of one or several named runs."""
-    head, rows = [], []
+    head: list[str] = []
+    rows: list[list[str]] = []
     for name, found in benches:
         head, timed = bench_rows(found["timings"])
         rows += [[name, *row] if name else row for row in timed]

@@ -82,14 +82,13 @@ def build_comparison(runs: Sequence[str], storage: StorageConfig | None = None) 
         raise ConfigError(f"{len(folders)} runs on one page", expected=f"at most {MAX_RUNS}")
     names = _names([folder.url for folder in folders])
     found = [_read(name, folder) for name, folder in zip(names, folders, strict=True)]
-    first, *others = [run for run in found if run.evaluation] or [None]
+    scored = [run for run in found if run.evaluation is not None]
     contests = {}
-    if first is not None and first.evaluation is not None:
-        for run in others:
-            assert run is not None
-            assert run.evaluation is not None
-            compared = compare(run.evaluation, first.evaluation, run.values, first.values)
-            contests[run.name] = {each.mine.name: each for each in compared}
+    for run in scored[1:]:
+        assert run.evaluation is not None
+        assert scored[0].evaluation is not None
+        compared = compare(run.evaluation, scored[0].evaluation, run.values, scored[0].values)
+        contests[run.name] = {each.mine.name: each for each in compared}
     differing = _differing(found)
     alike = [row[0] for row in differing] == [_SEED]
     benches = [(run.name, run.bench) for run in found if run.bench is not None]
@@ -103,9 +102,9 @@ def build_comparison(runs: Sequence[str], storage: StorageConfig | None = None) 
             for run in found
         ],
         differing=Grid(head=["key", *names], rows=differing) if differing else None,
-        groups=_groups(found, first, contests) if first else [],
+        groups=_groups(found, scored[0], contests) if scored else [],
         notes=_notes(found),
-        seeds=spread_grid(_over_runs(found), "runs") if alike and len(others) else None,
+        seeds=spread_grid(_over_runs(found), "runs") if alike and len(scored) > 1 else None,
         likes=_likes(found),
         likes_note="The first held-out clips that all of these runs were evaluated on, each beside "
         "the video that a run made of its condition.",
@@ -221,7 +220,7 @@ def _likes(found: list[_Run]) -> list[Likes]:
     for run in scored:
         assert run.evaluation is not None
         by_clip.append({(clip.source, clip.caption): clip for clip in run.evaluation.clips})
-    rows = []
+    rows: list[Likes] = []
     for key, clip in by_clip[0].items():
         if all(key in other for other in by_clip) and len(rows) < MAX_PAIRS // 2:
             real = Video(data=scored[0].folder.store.read(clip.real), title="real")
