@@ -12,8 +12,10 @@ import torch
 from engine.conftest import MakeConfig
 from safetensors.torch import load, save
 
+from vidgen.cli import cli
 from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
+from vidgen.console import run
 from vidgen.data.video import decode, encode_mp4
 from vidgen.engine.checkpoint import load_checkpoint
 from vidgen.engine.codec import with_codec
@@ -61,8 +63,8 @@ def test_a_latent_run_needs_its_codec_only_to_start(
     make_config: MakeConfig, codec: str, tmp_path: Path
 ) -> None:
     config = flow_config(make_config, codec, tmp_path)
-    run = train(config)
-    model, made = load_model(run)
+    made_at = train(config)
+    model, made = load_model(made_at)
     own = load(RunFolder(codec).store.read(EXPORT))
     held = {k.removeprefix("codec."): v for k, v in model.state_dict().items() if "codec." in k}
     assert all(torch.equal(own[name], held[name]) for name in own)  # frozen all along
@@ -71,10 +73,10 @@ def test_a_latent_run_needs_its_codec_only_to_start(
 
     RunFolder(codec).store.delete(EXPORT)
     state = State(made, torch.device("cpu"))
-    assert load_checkpoint(RunFolder(run), state.tree, Ranks(), say=print) == 8
-    again, _ = load_model(run)
+    assert load_checkpoint(RunFolder(made_at), state.tree, Ranks(), say=print) == 8
+    again, _ = load_model(made_at)
     first, second = (
-        generate(run, Prompt(), n=1, out=str(tmp_path / name), seed=3).files for name in "ab"
+        generate(made_at, Prompt(), n=1, out=str(tmp_path / name), seed=3).files for name in "ab"
     )
     assert np.array_equal(
         *(decode(tmp_path / n / f[0], fps=8) for n, f in zip("ab", (first, second), strict=True))
@@ -148,7 +150,7 @@ def test_latents_are_written_once_and_verified(
 
 
 def test_a_video_is_made_over(make_config: MakeConfig, tmp_path: Path) -> None:
-    run = train(make_config(model={**FLOW, "patch": [2, 4, 4]}))
+    made_at = train(make_config(model={**FLOW, "patch": [2, 4, 4]}))
     frames = np.full((6, 8, 8, 3), 60, np.uint8)
     source = tmp_path / "source.mp4"
     source.write_bytes(encode_mp4(frames, 8, crf=1))
@@ -156,7 +158,7 @@ def test_a_video_is_made_over(make_config: MakeConfig, tmp_path: Path) -> None:
     for strength in (0.0, 0.5, 1.0):
         out = tmp_path / str(strength)
         made = generate(
-            run, Prompt(label="light"), n=1, out=str(out), source=source, strength=strength
+            made_at, Prompt(label="light"), n=1, out=str(out), source=source, strength=strength
         )
         video = decode(out / made.files[0], fps=8, size=(8, 8))
         far.append(float(np.abs(video.astype(float) - 60).mean()))
@@ -171,7 +173,7 @@ def test_a_video_is_made_over(make_config: MakeConfig, tmp_path: Path) -> None:
     from vidgen.errors import DataError
 
     with pytest.raises(DataError, match="has 2 frames at 8 per second; expected at least 4"):
-        generate(run, Prompt(), out=str(tmp_path / "y"), source=short)
+        generate(made_at, Prompt(), out=str(tmp_path / "y"), source=short)
 
 
 def test_dump_of_a_latent_run_reads_back(
@@ -181,3 +183,29 @@ def test_dump_of_a_latent_run_reads_back(
 
     config = with_codec(flow_config(make_config, codec, tmp_path))
     assert parse_run(dump(config), "again") == config
+
+
+def test_commands(
+    make_config: MakeConfig, codec: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`vidgen data encode`, training from what it wrote, `vidgen generate --from`."""
+
+    def vidgen(*argv: str | Path) -> str:
+        with pytest.raises(SystemExit) as stop:
+            run(cli, [str(each) for each in argv])
+        assert stop.value.code == 0
+        return capfd.readouterr().out
+
+    file, cache = tmp_path / "flow.yaml", tmp_path / "latents"
+    file.write_text(dump(flow_config(make_config, codec, tmp_path)))
+    told = vidgen("data", "encode", file, cache)
+    assert f"latents of 10 clips in {cache}" in told
+    vidgen("train", file, "--set", f"model.codec.cache={cache}", "--set", "train.steps=2")
+    (tmp_path / "a.mp4").write_bytes(encode_mp4(np.zeros((6, 8, 8, 3), np.uint8), 8))
+    told = vidgen(
+        "generate", tmp_path / "flow", "--from", tmp_path / "a.mp4", "--strength", "0.3",
+        "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    record = json.loads(told)
+    assert (record["from"], record["strength"]) == (str(tmp_path / "a.mp4"), 0.3)
+    assert len(list((tmp_path / "out").glob("*.mp4"))) == 4
