@@ -82,6 +82,8 @@ def left_over() -> tuple[list[str], list[str]]:
 
     actors = ray._private.state.actors()
     alive = [a["ActorClassName"] for a in actors.values() if a["State"] != "DEAD"]
+    # Of the cluster, not of a job: Ray Train's elastic scaling starts one and keeps it.
+    alive = [name for name in alive if name != "_AutoscalingCoordinatorActor"]
     groups = [
         str(group["name"] or group["placement_group_id"])
         for group in placement_group_table().values()

@@ -38,6 +38,7 @@ from vidgen.observe.progress import Display, Nobody
 _POLL_S = 0.25  # how soon the driver notices Ctrl-C
 _END_TOGETHER_S = 10.0  # how long a rank with an error waits for the others to have it too
 _DRAIN_POLL_S = 1.0  # how soon it notices that a node is about to be taken away
+_LEAVE_EARLY_S = 60.0  # how long ranks have to save and end when the driver gives up
 _LEAVE_S = 300.0  # how long ranks that have saved wait for that
 _OBJECT_STORE_BYTES = 100 * 1024**2  # of a Ray started here; hardly anything passes through it
 
@@ -60,7 +61,14 @@ def run_on_ray(config: RunConfig, stop: Stop, display: Display) -> None:
         display.say(f"starting {_count(config.scale)} workers on Ray")
         link = start_link()
         fit = _Fit(_trainer(config, link, scratch))
-        _follow(fit, link, stop, display)
+        try:
+            _follow(fit, link, stop, display)
+        except BaseException:
+            # Workers that lose their driver keep their placement group for as long as the job
+            # lasts, which here may be a whole sweep.
+            link.stop.remote()
+            fit.wait(_LEAVE_EARLY_S)
+            raise
         outcome: VidgenError | None = ray.get(link.outcome.remote())
         if outcome is not None:
             raise outcome
@@ -108,6 +116,10 @@ class _Fit:
 
     def running(self) -> bool:
         return self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Until training has ended, or the time is over."""
+        self._thread.join(seconds)
 
     def check(self, config: RunConfig) -> None:
         """Raise what ended training too early."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from functools import partial
 from typing import Any
 
 from ray import tune
+from ray.train._internal.session import get_session
 from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, Stopper, TuneConfig
 from ray.tune.experiment import Trial as RayTrial
+from ray.tune.trainable import Trainable
+from ray.tune.trainable.function_trainable import wrap_function
 
 from vidgen.config.load_sweep import Sweep
 from vidgen.engine.ray_link import LinkHandle
@@ -19,6 +21,8 @@ from vidgen.tune.folder import SweepFolder
 from vidgen.tune.room import Room
 from vidgen.tune.schedulers import Curve, make_scheduler
 from vidgen.tune.trial import Given, run_trial
+
+_END_S = 90.0  # that a trial's workers have to save and end
 
 
 class Search:
@@ -150,7 +154,7 @@ def _tuner(
         picked = [{"trial": trial.name, "values": trial.values} for trial in left]
         searching, samples, space = {}, 1, {"picked": tune.grid_search(picked)}
     return tune.Tuner(
-        tune.with_resources(partial(run_trial, given=given), room.of_trial),
+        tune.with_resources(_trainable(given), room.of_trial),
         param_space=space,
         tune_config=TuneConfig(
             metric=None,  # the scheduler's and the searcher's own
@@ -172,6 +176,22 @@ def _tuner(
             verbose=0,
         ),
     )
+
+
+def _trainable(given: Given) -> type[Trainable]:
+    """What Ray Tune runs: a function whose workers have ended before its actor does."""
+
+    def trial(config: dict[str, Any]) -> None:
+        run_trial(config, given)
+
+    class Patient(wrap_function(trial)):  # type: ignore[misc]
+        def cleanup(self) -> None:
+            session = get_session()
+            super().cleanup()  # ends the function at its report, and does not wait
+            if session is not None and session.training_started:
+                session.training_thread.join(_END_S)  # type: ignore[no-untyped-call]
+
+    return Patient
 
 
 def _earlier(sweep: Sweep, book: Book) -> tuple[dict[str, Curve], int]:
