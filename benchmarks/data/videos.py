@@ -34,7 +34,7 @@ def make_videos(root: Path, footage: Path | None) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     for gop in GOPS:
         segment = root / f"segment-{gop}.mp4"
-        _encode(segment, gop, footage)
+        encode_segment(segment, gop, footage)
         for kind in KINDS:
             bucket = root / "s3" / f"{kind}-{gop}"
             if kind == "long":
@@ -45,7 +45,7 @@ def make_videos(root: Path, footage: Path | None) -> Path:
                 starts = range(0, SEGMENT_S - SHORT_S, SHORT_S)
                 originals = [root / f"short-{gop}-{start}.mp4" for start in starts]
                 for start, path in zip(starts, originals, strict=True):
-                    _encode(path, gop, footage, start_s=start, length=SHORT_S)
+                    encode_segment(path, gop, footage, start_s=start, length=SHORT_S)
                 copies, per_shard = SHORT_OBJECTS, _SHORT_PER_SHARD
             (bucket / "videos").mkdir(parents=True, exist_ok=True)
             for number in range(copies):
@@ -56,7 +56,7 @@ def make_videos(root: Path, footage: Path | None) -> Path:
     return root / "s3"
 
 
-def _encode(
+def encode_segment(
     path: Path, gop: int, footage: Path | None, *, start_s: int = 0, length: int = SEGMENT_S
 ) -> None:
     """H.264 as most people write it: libx264 with its own choice of B-frames. Once."""

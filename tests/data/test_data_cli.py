@@ -132,3 +132,17 @@ def test_inspection_warns_of_what_is_wrong(tmp_path: Path) -> None:
         "split val is empty",
     ):
         assert text in warnings
+
+
+def test_a_page_to_look_at(
+    capfd: pytest.CaptureFixture[str], prepared: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "sub" / "page.html"
+    code, out, err = vidgen(capfd, "data", "inspect", str(prepared), "--html", str(page))
+    assert code == 0, err
+    assert f"page: {page}" in out
+    text = page.read_text()
+    for wanted in ("<td>train</td>", "quality", "motion: ", "image/png;base64,", "kind0"):
+        assert wanted in text
+    assert text.count("<svg") == 10
+    assert "http" not in text  # needs nothing else

@@ -63,6 +63,7 @@ def test_reasons() -> None:
     assert reason(stuck) is Reason.FROZEN
     assert reason(encoded(stuck)) is Reason.FROZEN
     assert reason(encoded(good)) is None
+    assert reason(encoded(good[::3].repeat(3, 0))) is None  # a low rate is no still
 
 
 def encoded(frames: Any) -> Any:

@@ -18,6 +18,7 @@ from vidgen.data.reasons import Reason
 
 _VISIBLE = 16  # levels of 255; smaller changes are noise of sensor and codec
 _NOTHING = 6  # levels of 255; what coding alone changes in a still
+_SOMETHING = 40  # levels of 255; more than a key frame changes in a still
 _FEW = 2e-4  # share of pixels that may change more in one
 _LOOKED_AT = 5  # frames of a clip for what hardly changes within it
 _EDGE = 0.01  # of full scale from pixel to pixel; less is no edge
@@ -52,7 +53,8 @@ def measure(frames: Frames) -> Quality:
     """Look at a clip, (T, H, W, 3) uint8."""
     changes = [np.maximum(a, b) - np.minimum(a, b) for a, b in pairwise(frames)]
     same = np.array([float((each > _NOTHING).mean()) <= _FEW for each in changes], np.bool_)
-    same[1:-1] |= same[:-2] & same[2:]  # a key frame amid copies is coded anew
+    mild = np.array([float((each > _SOMETHING).mean()) <= _FEW for each in changes], np.bool_)
+    same[1:-1] |= mild[1:-1] & same[:-2] & same[2:]  # a key frame amid copies is coded anew
     spread = (frames.max(0) - frames.min(0)).max(-1)  # (H, W)
     chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), _LOOKED_AT)).astype(int)]
     luma = chosen @ _BT709 / np.float32(255)  # (S, H, W)

@@ -1,0 +1,47 @@
+"""A long run in miniature: fifty thousand reads leave nothing behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+from moving import run_config
+
+from vidgen.data.dataset import open_dataset
+from vidgen.data.loader import batches
+
+BATCH = 50
+
+
+def tree_bytes() -> int:
+    """Memory of this process and its children, shared pages counted once."""
+    me = psutil.Process()
+    return sum(each.memory_full_info().pss for each in [me, *me.children(recursive=True)])
+
+
+@pytest.mark.parametrize(
+    ("reads", "workers"), [(3_000, 0), pytest.param(50_000, 2, marks=pytest.mark.slow)]
+)
+def test_memory_processes_and_files_stay_flat(prepared: Path, reads: int, workers: int) -> None:
+    config = run_config(
+        batch_size=BATCH, cache=False, loader_workers=workers, prefetch=2, conditions=("text",)
+    )
+    shared = set(os.listdir("/dev/shm"))
+    processes = len(multiprocessing.active_children())
+    sizes, files = [], []
+    with batches(open_dataset(str(prepared)), config) as stream:
+        for step in range(reads // BATCH):
+            next(stream)
+            if step % max(1, reads // BATCH // 20) == 0:
+                sizes.append(tree_bytes())
+                files.append(psutil.Process().num_fds())
+    warm, late = sizes[4:8], sizes[-4:]
+    growth = sum(late) / sum(warm)
+    print(f"{reads} reads: {warm[0] / 1e6:.0f} MB when warm, {growth:.3f}x at the end")
+    assert growth < 1.05
+    assert max(files[-4:]) <= max(files[4:8]) + 2
+    assert len(multiprocessing.active_children()) == processes
+    assert set(os.listdir("/dev/shm")) <= shared
