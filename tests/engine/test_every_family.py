@@ -92,6 +92,9 @@ def test_resuming_changes_no_bit(family: str, clips: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_ranks_learn_what_one_does(family: str, clips: Path, tmp_path: Path) -> None:
     config = family_config(family, clips, tmp_path)
+    # Adam's first steps are as long for a gradient that is rounding noise as for any other.
+    plain = config.optimizer.model_copy(update={"name": "sgd", "lr": 0.05})
+    config = config.model_copy(update={"optimizer": plain})
     one = weights(train(config.model_copy(update={"run": str(tmp_path / "one")})))
     run = str(tmp_path / "two")
     on_ranks(2, train_as_rank, config.model_copy(update={"run": run}))
