@@ -226,3 +226,15 @@ def test_state_dict_holds_every_weight(family: str) -> None:
     other.load_state_dict(objective.state_dict())
     for turn in objective.turns():
         assert torch.equal(objective.loss(turn, batch, 1).total, other.loss(turn, batch, 1).total)
+
+
+def test_blocks_are_called(family: str) -> None:
+    """Each is sharded, recomputed and compiled by itself, which only works for what is called."""
+    objective, batch = build(family)
+    called: set[int] = set()
+    for number, block in enumerate(objective.blocks()):
+        block.register_forward_hook(lambda *_, number=number: called.add(number))
+    for turn in objective.turns():
+        objective.loss(turn, batch, 0)
+    assert called == set(range(len(objective.blocks())))
+    assert called

@@ -22,9 +22,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config, widths = config, config.widths
         self.enter = nn.Conv3d(channels * math.prod(config.patch), widths[0], 1)
-        self.stages = nn.ModuleList(
-            _stage(w, n) for w, n in zip(widths, config.blocks, strict=True)
-        )
+        self.stages = nn.ModuleList(Stage(w, n) for w, n in zip(widths, config.blocks, strict=True))
         self.down = nn.ModuleList(
             nn.Conv3d(fine * math.prod(factors), coarse, 1)
             for fine, coarse, factors in zip(widths, widths[1:], config.shrink, strict=False)
@@ -36,7 +34,7 @@ class Encoder(nn.Module):
         for level, stage in enumerate(self.stages):
             if level:
                 x = self.down[level - 1](fold(x, self.config.shrink[level - 1]))
-            x = _run(stage, x, cache)
+            x = stage(x, cache)
         latents: Tensor = self.leave(F.silu(self.norm(x)), cache)
         return latents
 
@@ -48,9 +46,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config, widths = config, config.widths
         self.enter = CausalConv3d(latent, widths[-1])
-        self.stages = nn.ModuleList(
-            _stage(w, n) for w, n in zip(widths, config.blocks, strict=True)
-        )
+        self.stages = nn.ModuleList(Stage(w, n) for w, n in zip(widths, config.blocks, strict=True))
         self.up = nn.ModuleList(
             nn.Conv3d(coarse, fine * math.prod(factors), 1)
             for fine, coarse, factors in zip(widths, widths[1:], config.shrink, strict=False)
@@ -61,19 +57,21 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor, cache: Cache | None = None) -> Tensor:
         x = self.enter(latents, cache)
         for level in reversed(range(len(self.stages))):
-            x = _run(self.stages[level], x, cache)
+            x = self.stages[level](x, cache)
             if level:
                 x = unfold(self.up[level - 1](x), self.config.shrink[level - 1])
         x = self.leave(F.silu(self.norm(x)), cache)
         return unfold(x, self.config.patch).float()
 
 
-def _stage(width: int, blocks: int) -> nn.ModuleList:
-    return nn.ModuleList(CausalBlock(width) for _ in range(blocks))
+class Stage(nn.Module):
+    """The blocks of a level, one after the other."""
 
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(CausalBlock(width) for _ in range(blocks))
 
-def _run(stage: nn.Module, x: Tensor, cache: Cache | None) -> Tensor:
-    assert isinstance(stage, nn.ModuleList)
-    for block in stage:
-        x = block(x, cache)
-    return x
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        for block in self.blocks:
+            x = block(x, cache)
+        return x
