@@ -55,6 +55,8 @@ bench-data: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench-data]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'mosaicml-streaming>=0.11,<1'
 	$(BIN)/python benchmarks/data/run.py $(if $(FOOTAGE),--footage $(FOOTAGE))
+	$(BIN)/python benchmarks/data/pack_or_index.py $(if $(FOOTAGE),--footage $(FOOTAGE))
+	$(BIN)/python benchmarks/data/manifest_rows.py
 
 # Needs Debian's prometheus, which brings promtool.
 observe-check: $(READY)
