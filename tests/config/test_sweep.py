@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vidgen.config.families import FAMILIES
 from vidgen.config.load import dump, parse_run
 from vidgen.config.load_sweep import Sweep, dump_sweep, load_sweep, parse_sweep, sweep_names
 from vidgen.config.space import Domain, mutate, sample
@@ -56,6 +57,14 @@ def test_there_is_a_sweep_for_each_way_to_search() -> None:
     }
     assert {("random", "asha"), ("random", "pbt"), ("random", "median"), ("grid", "none")} <= found
     assert any(search == "optuna" for search, _ in found)
+
+
+def test_there_is_a_sweep_for_each_family() -> None:
+    tried = set()
+    for name in sweep_names():
+        sweep = load_sweep(name)
+        tried |= {sweep.run_config("x", values).model.family for values in sweep.points or ()}
+    assert tried == set(FAMILIES)
 
 
 def test_trials_are_the_same_everywhere_and_more_of_them_change_none() -> None:
