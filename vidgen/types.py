@@ -124,6 +124,11 @@ class Losses:
     parts: dict[str, Tensor]
 
 
+def to_uint8(video: Tensor) -> Tensor:
+    """Pixels in [-1, 1] as uint8 from 0 to 255, same shape."""
+    return ((video.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
 def encode_text(captions: list[str], length: int = TEXT_BYTES) -> Tensor:
     """Captions as (B, length) int64 UTF-8 bytes, zero-padded, cut at `length`."""
     out = torch.zeros(len(captions), length, dtype=torch.int64)

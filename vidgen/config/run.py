@@ -9,6 +9,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, mod
 from vidgen.config.base import FamilyConfig, Strict
 from vidgen.config.families import check_conditions, config_class
 from vidgen.config.observe import ObserveConfig
+from vidgen.config.reward import RewardConfig
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -279,6 +280,8 @@ class RunConfig(Strict):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     early_stop: EarlyStopConfig = EarlyStopConfig()
+    reward: RewardConfig | None = None
+    """Go on with a trained model, by reward; empty: learn from the clips."""
     scale: ScaleConfig = ScaleConfig()
     sampling: SamplingConfig = SamplingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -304,6 +307,10 @@ class RunConfig(Strict):
             )
         if self.early_stop.patience and not self.train.validate_every:
             raise ValueError("early_stop.patience needs train.validate_every > 0")
+        if self.reward is not None and self.scale.strategy in ("fsdp", "hsdp"):
+            raise ValueError("reward needs scale.strategy ddp: rollouts use whole models")
+        if self.reward is not None and not self.train.validate_every:
+            raise ValueError("reward needs train.validate_every > 0: its guards are looked at then")
         ranks = max(1, self.scale.workers)
         if self.scale.min_workers > self.scale.workers:
             raise ValueError(

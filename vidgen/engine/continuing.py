@@ -13,9 +13,10 @@ from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset, frame_rate
 from vidgen.data.loader import ensure_dataset
 from vidgen.data.show import bar
+from vidgen.engine.cheating import progress_of
 from vidgen.engine.codec import with_codec
-from vidgen.engine.early_stop import Progress
 from vidgen.engine.export import is_exported
+from vidgen.engine.start import check_start
 from vidgen.errors import ConfigError
 from vidgen.storage.open import open_store
 from vidgen.storage.run_folder import CONFIG, RunFolder
@@ -44,6 +45,7 @@ def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
     if resume is not None and not exists:
         folder.config()  # raises, saying what is missing
     config, _ = with_dataset(config)
+    check_start(config)
     config = config.model_copy(update={"run": folder.url, "versions": _versions()})
     if exists and folder.checkpoint_steps():
         _check_continues(folder, config)
@@ -77,7 +79,7 @@ def finished_step(config: RunConfig) -> int | None:
     steps = folder.checkpoint_steps()
     if not steps or not is_exported(folder):
         return None
-    if steps[-1] >= config.train.steps or Progress(config.early_stop, folder.metrics()).ended():
+    if steps[-1] >= config.train.steps or progress_of(config, folder.metrics()).ended():
         return steps[-1]
     return None
 

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidgen.config.run import RunConfig
 from vidgen.engine.memory import is_out_of_memory
+from vidgen.engine.objective import objective_of
 from vidgen.engine.precision import Kind
-from vidgen.models.base import build_objective
 from vidgen.types import Batch
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -32,7 +32,7 @@ class StepFlops:
     def __init__(self, config: RunConfig, device: torch.device) -> None:
         self._config, self._device = config, device
         self._per_clip: dict[tuple[int, ...], float] = {}
-        self.unknown: str | None = None
+        self.unknown: str | None = None if config.reward is None else "rollouts are of many lengths"
 
     def of(self, batch: Batch) -> float:
         """Operations of all turns, forward and backward, on a batch; 0 if unknown."""
@@ -48,7 +48,7 @@ class StepFlops:
 
     def _count(self, clip: Batch) -> float:
         with torch.random.fork_rng(devices=[]):
-            objective = build_objective(self._config).to(self._device).eval()
+            objective = objective_of(self._config).to(self._device).eval()
         with FlopCounterMode(display=False) as counter:
             for name, network in objective.turns().items():
                 objective.requires_grad_(False)

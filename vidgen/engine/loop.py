@@ -105,7 +105,8 @@ class _Run:
         )
         self.watchdog = Watchdog(job.folder, ranks, limit_s=train.hang_timeout_s, say=job.say)
         self.plan, self.errands = BucketPlan(config), Errands(job.say)
-        self.best = max(train.keep_best, int(config.early_stop.patience > 0))
+        ends_early = config.early_stop.patience > 0 or config.reward is not None
+        self.best = max(train.keep_best, int(ends_early))
 
     def steps(self) -> None:
         job, state, train = self.job, self.state, self.train

@@ -18,7 +18,7 @@ from vidgen.engine.persist import Errands
 from vidgen.engine.state import State
 from vidgen.models.base import VideoModel
 from vidgen.storage.run_folder import REAL_SAMPLES, RunFolder, step_name
-from vidgen.types import Condition
+from vidgen.types import Condition, to_uint8
 
 _GAP = 2  # pixels between the videos of a grid
 _SIDE = 128  # pixels; smaller videos are enlarged by whole factors so that a person sees them
@@ -132,8 +132,7 @@ def sample_videos(
 
 def to_frames(videos: Tensor) -> Tensor:
     """(n, C, T, H, W) in [-1, 1] as (n, T, H, W, C) uint8."""
-    frames = ((videos.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return frames.permute(0, 2, 3, 4, 1).contiguous()
+    return to_uint8(videos).permute(0, 2, 3, 4, 1).contiguous()
 
 
 def columns(n: int) -> int:

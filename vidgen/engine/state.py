@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -16,17 +16,21 @@ from vidgen.engine.blocks import prepare_blocks
 from vidgen.engine.codec import install_codec
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.ema import Ema
+from vidgen.engine.objective import begin, objective_of
 from vidgen.engine.optim import build_optimizer, check_groups
 from vidgen.engine.precision import Precision, choose_precision
 from vidgen.engine.sharding import Sharded
 from vidgen.engine.strategy import choose_strategy
-from vidgen.models.base import Objective, build_objective
+from vidgen.models.base import Objective
 
 Tree = dict[str, Any]  # nested dicts with tensors as leaves
 
 
 class State:
     """An objective in training.
+
+    Args:
+        start: weights of a trained model, that reward fine-tuning begins with.
 
     Attributes:
         step: optimizer steps done; the next batch is this one, counted from 0.
@@ -35,12 +39,21 @@ class State:
         sharded: the objective spread over ranks; None when every rank has all of it.
     """
 
-    def __init__(self, config: RunConfig, device: torch.device, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        device: torch.device,
+        ranks: Ranks | None = None,
+        *,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         ranks = Ranks(device=device) if ranks is None else ranks
         torch.manual_seed(config.seed)  # the same first weights on every rank
         self.step = 0
-        self.objective: Objective = build_objective(config)
+        self.objective: Objective = objective_of(config)
         install_codec(self.objective, config)
+        if start is not None:
+            begin(self.objective, start)
         self.precision = Precision(choose_precision(config.train.precision, device), device)
         self.strategy = ranks.from_lead(partial(choose_strategy, config, self.objective, ranks))
         prepare_blocks(self.objective, config.train)

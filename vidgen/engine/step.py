@@ -61,7 +61,8 @@ class Stepper:
     def _turn(
         self, turn: Turn, batch: Batch, clips: int, numbers: dict[str, Tensor] | None
     ) -> None:
-        step, precision, meter = self._state.step, self._state.precision, self._meter
+        state, meter = self._state, self._meter
+        step, precision = state.step, state.precision
         set_lr(turn.optimizer, self.lr(step))
         turn.optimizer.zero_grad()
         with turn.training_only():
@@ -76,7 +77,8 @@ class Stepper:
                     if numbers is not None:
                         _add(numbers, f"{turn.prefix}loss", losses.total, share)
                         for name, value in losses.parts.items():
-                            _add(numbers, f"{turn.prefix}loss_{name}", value, share)
+                            name = f"loss_{name}" if state.objective.parts_are_losses else name
+                            _add(numbers, f"{turn.prefix}{name}", value, share)
             with meter.span("optimizer"):
                 norm = precision.step(
                     turn.optimizer, turn.weights, self._config.optimizer.clip_norm

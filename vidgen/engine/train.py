@@ -8,13 +8,15 @@ from functools import partial
 from vidgen.config.run import RunConfig
 from vidgen.data.loader import ensure_dataset
 from vidgen.engine.calibrate import calibrate
+from vidgen.engine.cheating import progress_of
 from vidgen.engine.checkpoint import load_checkpoint
 from vidgen.engine.continuing import finished_step, prepare_run
 from vidgen.engine.distributed import Ranks, join_ranks
-from vidgen.engine.early_stop import Progress
 from vidgen.engine.export import export_model, is_exported
 from vidgen.engine.loop import Job, run_loop
+from vidgen.engine.objective import show_real_clips
 from vidgen.engine.sinks import open_sinks
+from vidgen.engine.start import starting_weights
 from vidgen.engine.state import State
 from vidgen.engine.stop import Stop
 from vidgen.errors import ConfigError
@@ -80,7 +82,8 @@ def run_rank(
     assert config.run is not None
     dataset = ensure_dataset(config)
     folder = RunFolder(config.run, config.storage)
-    state = State(config, ranks.device, ranks)
+    state = State(config, ranks.device, ranks, start=starting_weights(config, folder))
+    show_real_clips(state.objective, dataset, config)
     step = load_checkpoint(folder, state.tree, ranks, say=display.say)
     if step is not None:
         state.loaded(step)
@@ -88,8 +91,8 @@ def run_rank(
         display.say(state.describe(ranks.world))
         if state.step < config.train.steps and is_exported(folder):
             folder.store.delete(EXPORT)  # of fewer steps
-    progress = Progress(
-        config.early_stop,
+    progress = progress_of(
+        config,
         ranks.from_lead(lambda: [m for m in folder.metrics() if m["step"] <= state.step]),
     )
     lead_folder = folder if ranks.lead else None

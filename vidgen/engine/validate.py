@@ -32,6 +32,7 @@ def validate(state: State, dataset: Dataset, config: RunConfig, ranks: Ranks) ->
         conditions=sorted(state.objective.model.conditions),
     )
     objective = state.objective.eval()
+    prefix = "val_loss_" if objective.parts_are_losses else "val_"
     with state.averaged():
         for held_out in batches:
             with state.precision.autocast():
@@ -39,7 +40,7 @@ def validate(state: State, dataset: Dataset, config: RunConfig, ranks: Ranks) ->
             sums["clips"] += len(held_out.rows)
             sums["val_loss"] += losses.total.double().sum().item()
             for part, values in losses.parts.items():
-                sums[f"val_loss_{part}"] += values.double().sum().item()
+                sums[f"{prefix}{part}"] += values.double().sum().item()
     objective.train()
     totals: dict[str, float] = defaultdict(float)
     for each in ranks.gather(dict(sums)):

@@ -45,6 +45,8 @@ class VideoModel(nn.Module, ABC):
     random: ClassVar[bool] = True
     # Training clips that `calibrate` wants to see when training ends; 0: none.
     calibration_clips: ClassVar[int] = 0
+    # Whether a gradient finds its way through `sample` once that keeps one.
+    differentiable: ClassVar[bool] = False
     # (C, T, H, W) of one generated video.
     video_shape: tuple[int, int, int, int]
 
@@ -62,6 +64,15 @@ class VideoModel(nn.Module, ABC):
         `cond` has n rows in each given field. Deterministic given a generator.
         Raises ModelError for a condition the model was not trained with.
         """
+
+    def sample_with_grad(
+        self, cond: Condition, n: int, *, generator: Generator | None = None
+    ) -> Tensor:
+        """`sample`, but its result can be differentiated; only where `differentiable`."""
+        assert self.differentiable
+        inner = type(self).sample.__wrapped__  # type: ignore[attr-defined]  # beneath no_grad
+        made: Tensor = inner(self, cond, n, generator=generator)
+        return made
 
     @property
     def device(self) -> torch.device:
@@ -115,6 +126,8 @@ class Objective(nn.Module, ABC):
     """Turns a Batch into Losses; its state_dict holds every weight that training changes."""
 
     model: VideoModel
+    # Whether the parts of its Losses are losses too, and are named so in the metrics.
+    parts_are_losses: ClassVar[bool] = True
     # Losses worth watching on validation data; the first is the early-stopping signal.
     validation_signal: ClassVar[str] = "loss"
 

@@ -10,9 +10,11 @@ from torch import Generator, Tensor
 
 from vidgen.models.base import VideoModel, VideoSpec
 from vidgen.models.codec import Codec, KnownLatents, build_codec
+from vidgen.models.flow import policy
 from vidgen.models.flow.config import Config
 from vidgen.models.flow.network import FlowTransformer
 from vidgen.models.flow.sampler import SAMPLERS, times
+from vidgen.models.learnable import Path
 from vidgen.types import Condition
 
 
@@ -61,7 +63,7 @@ class FlowModel(VideoModel):
         self.check(cond)
         noise = self._noise(n, generator)
         stops = times(self.config.sample_steps, self.config.shift)
-        return self._video(self._follow(noise, stops, cond, guidance))
+        return self.shown(self._follow(noise, stops, cond, guidance))
 
     @torch.no_grad()
     def edit(
@@ -80,14 +82,15 @@ class FlowModel(VideoModel):
         stops = times(steps, self.config.shift)[steps - round(strength * steps) :]
         seen = self.seen(video.to(self.device))
         noisy = stops[0] * seen + (1 - stops[0]) * self._noise(len(video), generator)
-        return self._video(self._follow(noisy, stops, cond, guidance))
+        return self.shown(self._follow(noisy, stops, cond, guidance))
 
     @torch.no_grad()
     def seen(self, video: Tensor) -> Tensor:
         """What the network sees of a video, (B, *shape): the video itself or its latent."""
         return video if self.codec is None else self.known.encode(self.codec, video)
 
-    def _video(self, seen: Tensor) -> Tensor:
+    def shown(self, seen: Tensor) -> Tensor:
+        """The video, (B, C, T, H, W) in [-1, 1], of what the network deals with."""
         return seen.clamp(-1, 1) if self.codec is None else self.codec.decode(seen)
 
     def _noise(self, n: int, generator: Generator | None) -> Tensor:
@@ -113,3 +116,15 @@ class FlowModel(VideoModel):
             return (seen - video) / (1 - t)
 
         return SAMPLERS[self.config.sampler](velocity, noisy, stops)
+
+    def rollout(
+        self, cond: Condition, n: int, *, guidance: float, noise: float, generator: Generator
+    ) -> Path:
+        """See Policy."""
+        return policy.rollout(self, cond, n, guidance=guidance, noise=noise, generator=generator)
+
+    def log_probs(
+        self, path: Path, cond: Condition, chosen: Tensor, *, guidance: float, noise: float
+    ) -> Tensor:
+        """See Policy."""
+        return policy.log_probs(self, path, cond, chosen, guidance=guidance, noise=noise)

@@ -17,6 +17,7 @@ from vidgen.models.base import Objective, VideoSpec
 from vidgen.models.flow.config import Config
 from vidgen.models.flow.model import FlowModel
 from vidgen.models.flow.sampler import shifted
+from vidgen.models.learnable import Noised
 from vidgen.types import Batch, Losses
 
 _VALIDATION_TIMES = 10
@@ -65,6 +66,18 @@ class FlowObjective(Objective):
         velocity, video = self._errors(batch, seen, draws.t, draws.noise, draws.keep)
         total = velocity.mean()
         return Losses(total=total, parts={"video": video.mean().detach()})
+
+    def noised(self, batch: Batch) -> Noised:
+        """Videos on the way to noise, as `loss` would see them."""
+        clean = self.model.seen(batch.video)
+        draws = self.draw(batch, clean)
+        share = draws.t[:, None, None, None, None]
+        return Noised(
+            clean=clean,
+            noisy=share * clean + (1 - share) * draws.noise,
+            t=draws.t,
+            weight=1 / (1 - draws.t).clamp_min(self.config.least_noise).square(),
+        )
 
     def validation_loss(self, batch: Batch) -> Losses:
         """Mean over ten fixed times with all conditions shown: falls as samples get better."""

@@ -1,0 +1,103 @@
+"""Reward fine-tuning as a run: stopped when it cheats, exact after a break and on any ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine.conftest import clips as clips
+from engine.conftest import config_on
+from engine.ranks import on_ranks
+from engine.test_interrupt import FLOW
+from engine.test_train import weights
+from torch import Tensor
+
+from vidgen.config.run import RunConfig
+from vidgen.engine.train import train
+from vidgen.errors import ConfigError, TrainingError
+from vidgen.storage.run_folder import RunFolder
+from vidgen.types import Condition
+
+MODEL = {**FLOW, "conditions": ["text"], "sample_steps": 4}
+
+
+def stillness(video: Tensor, cond: Condition) -> Tensor:
+    """What a frozen video maximises."""
+    return -video.diff(dim=2).abs().flatten(1).mean(1)
+
+
+def broken(video: Tensor, cond: Condition) -> Tensor:
+    return torch.full((len(video),), float("nan"))
+
+
+def make(clips: Path, folder: Path, name: str, **keys: Any) -> RunConfig:
+    base = config_on(clips, folder, run=str(folder / name), **keys).model_dump(mode="json")
+    return RunConfig.model_validate({**base, "model": MODEL})
+
+
+@pytest.fixture(scope="module")
+def start(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("start")
+    return train(make(clips, folder, "start", train={"steps": 60, "sample_every": 0}))
+
+
+def rewarded(clips: Path, folder: Path, name: str, start: str, **reward: Any) -> RunConfig:
+    keys = {"start": start, "rewards": {"rl.test_reward_run:stillness": 1}, "group": 4, **reward}
+    return make(
+        clips, folder, name, reward=keys, schedule={"kind": "constant", "warmup_steps": 2},
+        train={"steps": 6, "batch_size": 4, "validate_every": 3, "checkpoint_every": 3,
+               "sample_every": 0, "validate_clips": 4},
+    )  # fmt: skip
+
+
+def test_cheating_stops_the_run(clips: Path, tmp_path: Path, start: str, capsys: Any) -> None:
+    keys = {"learner": "nft", "kl": 0.0, "guards": {"motion": 0.9}, "behaviour_decay": 0.5}
+    config = rewarded(clips, tmp_path, "run", start, **keys)
+    config = config.model_copy(
+        update={"train": config.train.model_copy(update={"steps": 200, "validate_every": 10})}
+    )
+    train(config)
+    said = capsys.readouterr()
+    text = said.out + said.err
+    assert "stopped for reward hacking at step" in text
+    assert "motion, which it does not see, fell to" in text
+    steps = [line["step"] for line in RunFolder(str(config.run)).metrics()]
+    assert max(steps) < 200
+
+
+def test_a_break_changes_nothing(clips: Path, tmp_path: Path, start: str) -> None:
+    whole = train(rewarded(clips, tmp_path, "whole", start, learner="nft"))
+    config = rewarded(clips, tmp_path, "parts", start, learner="nft")
+    train(config.model_copy(update={"train": config.train.model_copy(update={"steps": 3})}))
+    parts = train(config)
+    for name, value in weights(whole).items():
+        assert value.equal(weights(parts)[name]), name
+
+
+def on_two(config: RunConfig) -> str:
+    return train(config)
+
+
+def test_two_ranks_learn_what_one_does(clips: Path, tmp_path: Path, start: str) -> None:
+    alone = train(rewarded(clips, tmp_path, "alone", start, learner="nft"))
+    on_ranks(2, on_two, rewarded(clips, tmp_path, "two", start, learner="nft"))
+    for name, value in weights(alone).items():
+        assert torch.allclose(value, weights(str(tmp_path / "two"))[name], atol=2e-4), name
+
+
+def test_bad_input(clips: Path, tmp_path: Path, start: str) -> None:
+    nan = rewarded(
+        clips, tmp_path, "nan", start, rewards={"rl.test_reward_run:broken": 1}, guards={}
+    )
+    with pytest.raises(TrainingError, match=r"reward 'rl.test_reward_run:broken' .* not finite"):
+        train(nan)
+    other = rewarded(clips, tmp_path, "other", start)
+    wide = other.model.model_copy(update={"width": 48})
+    with pytest.raises(
+        ConfigError, match=r"reward.start .* has model.width=24, and this config 48"
+    ):
+        train(other.model_copy(update={"model": wide}))
+    with pytest.raises(ConfigError, match="backprop does not work here"):
+        train(rewarded(clips, tmp_path, "policy", start, learner="backprop"))
