@@ -47,11 +47,12 @@ def many_clips(folder: Path) -> Path:
         data = encode_mp4(frames, 8)
         store.write(f"clips/{index:03d}.mp4", data)
         files.append((f"clips/{index:03d}.mp4", hashlib.sha256(data).hexdigest(), len(data)))
-    for index in range(CLIPS + 16):
+    splits = ["test"] * CLIPS + ["train"] * 16 + ["val"] * 4
+    for index, split in enumerate(splits):
         name, digest, size = files[index % FILES]
         rows.append(
             Row(
-                clip=name, source=f"{index:05d}.mp4", split="test" if index < CLIPS else "train",
+                clip=name, source=f"{index:05d}.mp4", split=split,
                 start_s=0.0, duration_s=1.0, frames=FRAMES, fps=8.0, width=SIDE, height=SIDE,
                 caption="", label="", sha256=digest, bytes=size, motion=0.1, brightness=0.5,
                 source_width=SIDE, source_height=SIDE, source_fps=8.0, source_codec="h264",
@@ -61,7 +62,7 @@ def many_clips(folder: Path) -> Path:
     summary = DatasetSummary(
         width=SIDE, height=SIDE, fps=8.0, labels=(),
         sources=SourceCounts(seen=len(rows), kept=len(rows), rejected=0, skipped=0),
-        clips={"train": 16, "val": 0, "test": CLIPS}, rejects={}, options={},
+        clips={"train": 16, "val": 4, "test": CLIPS}, rejects={}, options={},
     )  # fmt: skip
     write_dataset(store, rows, [], summary)
     return folder
