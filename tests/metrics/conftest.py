@@ -14,13 +14,11 @@ FRAMES = 16
 @pytest.fixture(scope="session")
 def windows(real_clips: Path) -> Tensor:
     """(N, 3, 16, 64, 64) uint8: windows of real videos that share no frame, in order."""
-    from vidgen.data.fetch import PackedClips
-    from vidgen.storage.open import open_store
+    from vidgen.data.video import decode
 
-    store = open_store(str(real_clips))
     found: list[Tensor] = []
     for name in CLIPS:
-        frames = torch.from_numpy(PackedClips(store, fps=12.0, size=(64, 64))(name))
+        frames = torch.from_numpy(decode(real_clips / name, fps=12.0, size=(64, 64)))
         starts = range(0, len(frames) - FRAMES + 1, FRAMES)
         for start in starts[: min(8, len(starts) // 2 * 2)]:
             found.append(frames[start : start + FRAMES].permute(3, 0, 1, 2))

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from vidgen.errors import ConfigError, EvaluationError
+from vidgen.metrics.encoder.worlds import make_worlds
 from vidgen.metrics.features import r3d18, table, vit, weights
 from vidgen.metrics.features.table import EXTRACTORS, build_extractor, score_names
+from vidgen.metrics.perceptual import VideoPerceptual
 
 BUILT_IN = [name for name, row in EXTRACTORS.items() if row.weights is None]
 
@@ -195,6 +197,29 @@ class TestWeights:
         assert count["r3d18"] == 33_371_472
         assert count["clip"] == 87_849_216
         assert count["videomae"] * 2 == pytest.approx(2_023_804_201, rel=1e-4)  # float16 on disk
+
+
+def test_packaged_weights_are_hashed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = EXTRACTORS["vidgen-clip"]
+    assert row.packaged is not None
+    assert build_extractor("vidgen-clip").weights_hash == row.packaged.sha256
+    damaged = dataclasses.replace(row.packaged, sha256="0" * 64)
+    monkeypatch.setitem(table.EXTRACTORS, "vidgen-clip", dataclasses.replace(row, packaged=damaged))
+    with pytest.raises(EvaluationError, match="The installation is damaged"):
+        build_extractor("vidgen-clip")
+
+
+def test_perceptual_distance_grows_with_damage() -> None:
+    clips = make_worlds(4, torch.Generator().manual_seed(7), frames=8).video.float() / 127.5 - 1
+    noise = torch.randn(clips.shape, generator=torch.Generator().manual_seed(0))
+    found = []
+    for strength in (0.0, 0.05, 0.2):
+        metric = VideoPerceptual()
+        metric.update((clips + strength * noise).clamp(-1, 1), clips)
+        found.append(metric.compute().item())
+    assert found[0] == pytest.approx(0, abs=1e-6)
+    assert found[0] < found[1] < found[2]
+    assert metric.extractor.startswith("vidgen-clip 1 sha256:")
 
 
 def test_small_transformers_run() -> None:

@@ -37,6 +37,22 @@ def test_st_stats_see_what_goes_wrong(clips: Tensor) -> None:
     assert backwards < 1.5, "st-stats tell the direction of time now: say so in their table"
 
 
+def test_vidgen_clip_sees_it_too_and_time_that_runs_backwards(made: Tensor) -> None:
+    """On clips like those it learned from."""
+    ruler = Ruler(build_extractor("vidgen-clip"), made)
+    found = {way: ruler.ratio(way) for way in WAYS}
+    assert 1 < 1.5 < found["blur"] < found["noise"], found
+    assert min(found[way] for way in ("noise", "shuffle", "freeze", "flicker")) > 2, found
+    assert found["reverse"] > 1.25, found
+
+
+def test_vidgen_clip_is_no_ruler_for_real_clips_yet(windows: Tensor) -> None:
+    """It sees noise, lost order and freezing there, by less than st-stats do; not blur."""
+    ruler = Ruler(build_extractor("vidgen-clip"), windows)
+    found = {way: ruler.ratio(way) for way in ("noise", "shuffle", "freeze", "flicker")}
+    assert min(found.values()) > 1.3, found
+
+
 def test_order_is_nothing_to_frames_alone(clips: Tensor) -> None:
     """Shuffling hurts the distance of videos and leaves that of frames as it was."""
     frames = Ruler(build_extractor("frame-stats"), clips)

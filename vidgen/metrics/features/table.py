@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from vidgen.errors import ConfigError, did_you_mean
+from vidgen.errors import ConfigError, EvaluationError, did_you_mean
 from vidgen.metrics.features.base import Extractor
-from vidgen.metrics.features.weights import Weights, find
+from vidgen.metrics.features.weights import Weights, find, sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packaged:
+    """A weights file beside the extractors; `sha256` is of its bytes."""
+
+    file: str
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +32,7 @@ class Row:
     Attributes:
         build: 'module:class' below this package.
         weights: what must be given or downloaded; None when it works out of the box.
+        packaged: weights that come with vidgen.
         frechet, kernel, classes: the established names of its scores, where it has them.
         about: one line for people.
     """
@@ -31,6 +40,7 @@ class Row:
     build: str
     about: str
     weights: Weights | None = None
+    packaged: Packaged | None = None
     frechet: str | None = None
     kernel: str | None = None
     classes: str | None = None
@@ -40,6 +50,14 @@ EXTRACTORS: dict[str, Row] = {
     "st-stats": Row(
         build="st_stats:StStats",
         about="hand-made statistics; sees noise, blur, freezing, flicker, frames out of order",
+    ),
+    "vidgen-clip": Row(
+        build="vidgen_clip:VidgenClip",
+        about="small network trained on made-up clips; its ratios are known for those alone",
+        packaged=Packaged(
+            file="vidgen_clip.safetensors",
+            sha256="2f7e9b7ec0478c9892e43f07b4f83db6bfdde0fe9dcf46f3669de90df2e719ca",
+        ),
     ),
     "frame-stats": Row(
         build="st_stats:FrameStats",
@@ -155,6 +173,21 @@ def build_extractor(name: str, *, path: Path | None = None, download: bool = Fal
     if row.weights is None:
         if path is not None:
             raise ConfigError(f"extractor {name} takes no weights file", fix="Leave its path out.")
+        if row.packaged is not None:
+            return build(_of_package(row.packaged), row.packaged.sha256).eval()
         return build().eval()
     found = find(row.weights, extractor=name, path=path, download=download)
     return build(found, row.weights.sha256).eval()
+
+
+def _of_package(packaged: Packaged) -> Path:
+    """The file that was installed with vidgen. Raises EvaluationError if it is not that one."""
+    file = Path(__file__).parent / packaged.file
+    found = sha256(file) if file.is_file() else "missing"
+    if found != packaged.sha256:
+        raise EvaluationError(
+            f"{file} is {found if found == 'missing' else 'of sha256 ' + found}",
+            expected=packaged.sha256,
+            fix="The installation is damaged: install vidgen again.",
+        )
+    return file
