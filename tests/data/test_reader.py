@@ -188,6 +188,16 @@ def test_one_request_for_exactly_the_needed_bytes(b_frames: Path) -> None:
     assert reader.stats.fetched <= int(packets.size[group].sum())
 
 
+def test_av1_units_that_hold_more_than_they_show(tmp_path: Path) -> None:
+    recipe = Recipe(container="mp4", codec="libsvtav1", frames=5, gop=7, size=(64, 64))
+    path = make_video(tmp_path / "video.mp4", recipe)
+    store, source = indexed(path)
+    frames = plain_frames(path)
+    for number in range(5):
+        clip = ClipReader(store).read(source, start_s=number / 30, frames=1, stride=1)
+        assert np.array_equal(clip[0], frames[number][1]), number
+
+
 def test_pictures_that_nothing_needs_are_not_decoded(b_frames: Path) -> None:
     store, source = indexed(b_frames)
     frames = plain_frames(b_frames)

@@ -33,6 +33,9 @@ class Bitstream:
             "hevc": self._hevc_disposable,
             "mpeg4": _mpeg4_disposable,
             "mpeg2video": _mpeg2_disposable,
+            # A unit of these may hold, besides the picture it shows, others to be referred to; what
+            # containers list as disposable (SVT-AV1 does) is about the picture that is shown.
+            **dict.fromkeys(("av1", "vp9", "vp8"), _never),
         }.get(codec)
         self._can_start: Callable[[View], bool] = {
             "h264": self._h264_can_start,
