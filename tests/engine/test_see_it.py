@@ -38,6 +38,7 @@ train:
 evaluate: {clips: 4}
 """
 
+LIKENESS = ("psnr", "ssim", "perceptual_vidgen-clip")
 Vidgen = Callable[..., tuple[int, str, str]]
 
 
@@ -170,7 +171,7 @@ def test_evaluation_scores_and_their_protocols(tiny_run: Path) -> None:
     judged = ["colour", "shape", "direction", "speed", "background", "all"]
     told = [
         ("validation_loss", "generated"),
-        *[(name, k) for name in ("psnr", "ssim") for k in ("generated", "first frame repeated")],
+        *[(name, k) for name in LIKENESS for k in ("generated", "first frame repeated")],
         *[(f"{a}_right", k) for k in ("generated", "ground truth") for a in judged],
     ]
     assert kinds[: len(told)] == told

@@ -16,6 +16,7 @@ from vidgen.metrics.agreement import Agreement, Attributes
 from vidgen.metrics.frames import VideoMetric, VideoPSNR, VideoSSIM
 from vidgen.metrics.interval import mean_interval
 from vidgen.metrics.judge import ATTRIBUTES, JUDGE, asked_for, judge
+from vidgen.metrics.perceptual import VideoPerceptual
 from vidgen.metrics.score import Protocol, Score, Subject
 
 GENERATED = "generated"
@@ -138,7 +139,7 @@ class Continuation(Likeness):
     still."""
 
     def __init__(self) -> None:
-        super().__init__(FIRST_FRAME, (VideoPSNR, VideoSSIM))
+        super().__init__(FIRST_FRAME, (VideoPSNR, VideoSSIM, VideoPerceptual))
 
     def update(self, held_out: EvalBatch, generated: Tensor) -> None:
         truth = held_out.batch.video
