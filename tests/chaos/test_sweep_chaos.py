@@ -25,6 +25,7 @@ from vidgen.config.load_sweep import parse_sweep
 from vidgen.tune.folder import SweepFolder, Trial
 
 STEPS, SAVE_EVERY, TRIALS = 16, 4, 4
+GATE = 10  # the step at which trials wait until the test lets them on
 
 
 class SweepDriver:
@@ -38,7 +39,7 @@ class SweepDriver:
         text = sweep_text(
             clips, folder,
             train={"steps": STEPS, "validate_every": 4, "checkpoint_every": SAVE_EVERY},
-            model={"slow_s": 0.3},
+            model={"slow_s": 0.3, "gate_at": GATE - 1, "gate": str(folder / "gate")},
             space={"model.journal": {"grid": journals}},
             budget={"trials": TRIALS},
             trial={"workers": 1, "start_timeout_s": 60, "max_failures": 3},
@@ -74,7 +75,7 @@ class SweepDriver:
         run = SweepFolder(self.sweep.url).run(f"t{number:03d}")
         return max(run.checkpoint_steps(), default=0)
 
-    def until(self, what: Callable[[], bool], seconds: float = 200) -> None:
+    def until(self, what: Callable[[], bool], seconds: float = 400) -> None:
         assert self.process is not None
         deadline = time.monotonic() + seconds
         while not what():
@@ -85,6 +86,13 @@ class SweepDriver:
     def finish(self, seconds: float = 300) -> int:
         assert self.process is not None
         return self.process.wait(seconds)
+
+    def open_gate(self) -> None:
+        (self.folder / "gate").touch()
+
+    def at_the_gate(self) -> bool:
+        """Whether the first two trials wait there."""
+        return all(self.journal(number)[-1:] == [GATE] for number in (0, 1))
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -130,6 +138,7 @@ def states(sweep: SweepDriver) -> list[str]:
 def test_a_killed_driver_goes_on_without_repeating_what_is_finished(
     sweep: SweepDriver, nothing_is_left: Callable[..., None]
 ) -> None:
+    sweep.open_gate()
     sweep.start()
     sweep.until(lambda: states(sweep).count("done") >= 2)
     sweep.until(lambda: any(self_started(sweep, n) for n in (2, 3)))
@@ -158,8 +167,9 @@ def test_a_killed_worker_restarts_its_own_trial_alone(
     sweep: SweepDriver, nothing_is_left: Callable[..., None]
 ) -> None:
     sweep.start()
-    sweep.until(lambda: self_started(sweep, 0) and self_started(sweep, 1))
+    sweep.until(sweep.at_the_gate)
     os.kill(a_worker(), signal.SIGKILL)
+    sweep.open_gate()
     assert sweep.finish() == 0, sweep.shown
     assert states(sweep) == ["done"] * TRIALS
     redone = [len(sweep.journal(n)) - STEPS for n in range(TRIALS)]
@@ -177,9 +187,11 @@ def test_ctrl_c_saves_every_trial_and_resume_does_no_step_twice(
     sweep: SweepDriver, nothing_is_left: Callable[..., None]
 ) -> None:
     sweep.start()
-    sweep.until(lambda: self_started(sweep, 0) and self_started(sweep, 1))
+    sweep.until(sweep.at_the_gate)
     assert sweep.process is not None
     sweep.process.send_signal(signal.SIGINT)
+    time.sleep(2)  # for the wish to reach the workers
+    sweep.open_gate()
     assert sweep.finish() == 130, sweep.shown
     assert "--resume" in sweep.shown
     nothing_is_left()
