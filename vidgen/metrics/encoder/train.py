@@ -218,12 +218,14 @@ def answers(tasks: Tasks, clean: Tensor) -> tuple[Tensor, Tensor]:
     """
     linear = [tasks.damage, tasks.arrow, tasks.motion, tasks.event, tasks.layout]
     weight = torch.cat([each.weight for each in linear]).double()  # (A, D)
-    rest = torch.eye(clean.shape[1] - DIM, dtype=torch.float64)
-    mix = torch.block_diag(weight.T, rest)  # (D + O, A + O)
+    asked, others = len(weight), clean.shape[1] - DIM
+    mix = torch.zeros(DIM + others, asked + others, dtype=torch.float64)
+    mix[:DIM, :asked] = weight.T
+    mix[DIM:, asked:] = torch.eye(others)
     spread = ((clean - clean.mean(0)) @ mix).std(0)
     worth = torch.ones(len(spread), dtype=torch.float64)
     layout = tasks.layout.out_features
-    worth[len(weight) - layout : len(weight)] = LAYOUT
+    worth[asked - layout : asked] = LAYOUT
     return clean.mean(0), mix * (worth / spread)
 
 
