@@ -54,7 +54,7 @@ def test_every_command_explains_itself(vidgen: Any, words: tuple[str, ...]) -> N
 def test_only_commands_that_work_are_listed() -> None:
     assert sorted(cli.commands) == [
         "bench", "config", "data", "evaluate", "explain", "generate", "recipes", "report", "study",
-        "top", "train",
+        "top", "train", "tune",
     ]  # fmt: skip
 
 

@@ -64,7 +64,9 @@ def test_there_is_a_sweep_for_each_family() -> None:
     for name in sweep_names():
         sweep = load_sweep(name)
         tried |= {sweep.run_config("x", values).model.family for values in sweep.points or ()}
-    assert tried == set(FAMILIES)
+    # Tests of other rooms add families of their own to the table.
+    ours = {name for name, module in FAMILIES.items() if module.startswith("vidgen.models.")}
+    assert tried == ours
 
 
 def test_trials_are_the_same_everywhere_and_more_of_them_change_none() -> None:

@@ -53,7 +53,11 @@ def rewarded(clips: Path, folder: Path, name: str, start: str, **reward: Any) ->
 
 
 def test_cheating_stops_the_run(clips: Path, tmp_path: Path, start: str, capsys: Any) -> None:
-    keys = {"learner": "nft", "kl": 0.0, "guards": {"motion": 0.9}, "behaviour_decay": 0.5}
+    keys = {
+        "learner": "nft", "kl": 0.0, "guards": {"motion": 0.9}, "behaviour_decay": 0.5,
+        # These clips hardly move: any less motion than the start's counts.
+        "options": {"motion": {"low": 0.1, "high": 1.0}},
+    }  # fmt: skip
     config = rewarded(clips, tmp_path, "run", start, **keys)
     config = config.model_copy(
         update={"train": config.train.model_copy(update={"steps": 200, "validate_every": 10})}
