@@ -24,7 +24,7 @@ from vidgen.data.shots import pieces
 from vidgen.data.video import decode, encode_mp4, open_video, write_mp4
 from vidgen.storage.local import LocalStore
 
-OPTIONS = PrepareOptions(width=96, height=96, fps=12, clip_seconds=2, workers=2)
+OPTIONS = PrepareOptions(letterbox="crop", width=96, height=96, fps=12, clip_seconds=2, workers=2)
 RNG = np.random.default_rng(0)
 
 

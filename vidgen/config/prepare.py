@@ -50,8 +50,8 @@ class PrepareOptions(Strict):
     """Blur at the prepared size, 0 sharp to 1, above which a clip is left out; 1: never."""
     max_noise: Ratio = 0.05
     """Noise at the prepared size, relative to full scale, above which a clip is left out."""
-    letterbox: Literal["crop", "reject", "keep"] = "crop"
-    """What to do about black bars around the picture."""
+    letterbox: Literal["keep", "crop", "reject"] = "keep"
+    """What to do about black bars around the picture; a black background looks the same."""
     max_damaged: Ratio = 0.05
     """Share of damaged frames above which a source is left out."""
     missing: Literal["interpolate", "drop", "keep"] = "interpolate"
