@@ -105,3 +105,37 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
     else:
         assert not Path(f"/proc/{worker}").exists(), "the worker outlived its parent"
+
+
+def test_ctrl_c_does_not_reach_a_worker_that_is_starting(tmp_path: Path) -> None:
+    (tmp_path / "slow_start.py").write_text(
+        "import os, pathlib, time\n"
+        "pathlib.Path('starting').mkdir()\n"
+        "pathlib.Path('starting', str(os.getpid())).touch()\n"
+        "time.sleep(1)\n"
+        "def work(task): return task\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(  # stands in for the module: only the worker imports the slow one
+        "import sys\n"
+        "from vidgen.data.pool import Pool\n"
+        "if __name__ == '__main__':\n"
+        "    sys.modules['slow_start'] = module = type(sys)('slow_start')\n"
+        "    exec('def work(task): pass', vars(module))\n"
+        "    with Pool(module.work, workers=1) as pool:\n"
+        "        print([outcome.get() for outcome in pool.run([1, 2])])\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (starting := list(tmp_path.glob("starting/*"))):
+        assert parent.poll() is None
+        time.sleep(0.02)
+    os.kill(int(starting[0].name), signal.SIGINT)
+    out, err = parent.communicate(timeout=30)
+    assert (out, err) == ("[1, 2]\n", "")

@@ -12,8 +12,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -125,7 +126,8 @@ class Pool(Generic[Task, Result]):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(self.function, theirs), daemon=True)
-        process.start()
+        with _no_ctrl_c():
+            process.start()
         theirs.close()
         worker = _Worker(process=process, pipe=ours)
         self._all.append(worker)
@@ -167,9 +169,21 @@ def _cause(code: int | None) -> str:
     return f"exit code {code}"
 
 
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """A process started here inherits the blocked SIGINT: Ctrl-C while it imports is not its."""
+    resource_tracker.ensure_running()  # its own start, within ours, would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
     """The worker process: it ends when the pipe does, that is with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ["OMP_NUM_THREADS"] = "1"
     while True:
         try:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import csv
 import io
-import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidgen.data.pool import Pool
 from vidgen.data.shapes import (
     ATTRIBUTES,
     BACKGROUNDS,
@@ -118,11 +117,10 @@ def synthesise(
             draw(start)
             progress(min(start + _AT_ONCE, clips))
     else:
-        # Not fork: the caller may have threads.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            for start, _ in zip(starts, pool.map(draw, starts), strict=True):
-                progress(min(start + _AT_ONCE, clips))
+        with Pool(draw, workers=workers) as pool:
+            for done, outcome in enumerate(pool.run(starts), start=1):
+                outcome.get()
+                progress(min(done * _AT_ONCE, clips))
     LocalStore(folder).write("captions.csv", _table(clips, seed).encode())
 
 
