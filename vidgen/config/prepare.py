@@ -14,6 +14,7 @@ Even = Annotated[int, Field(ge=16, le=4096, multiple_of=2)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
+_VERSION = 2  # grows when the same options find other clips, or other things about them
 _AFTER_CUTTING = {"split", "seed", "workers", "timeout_s", "duplicates", "folder_labels"}
 
 
@@ -101,5 +102,5 @@ class PrepareOptions(Strict):
 
     def fingerprint(self) -> str:
         """Equal for options that cut a source into the same clips."""
-        text = json.dumps(self.cutting(), sort_keys=True)
+        text = json.dumps([_VERSION, self.cutting()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,8 +1,9 @@
 """Clips that show the same: a few hundred bits each, compared without comparing all pairs.
 
 A signature says, for a few frames of a clip, in which direction brightness changes from cell to
-cell, and where it changes from one of these frames to the next: it hardly minds another size, codec
-or brightness. The second part tells takes apart that one camera made in one place.
+cell, where it changes from one of these frames to the next, and which colours it has where: it
+hardly minds another size, codec or brightness. The second part tells takes apart that one camera
+made in one place, the third drawings whose colours alone differ.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from vidgen.data.picture import Frames
 
 _FRAMES, _ROWS, _COLUMNS = 4, 8, 8
 BITS = _FRAMES * _ROWS * _COLUMNS  # of the first part
-_BYTES = BITS // 8 + 2 * (_FRAMES - 1) * _ROWS * _COLUMNS // 8
+_MOVES = BITS // 8 + 2 * (_FRAMES - 1) * _ROWS * _COLUMNS // 8  # where the second part ends
+_PATCHES = 4  # by 4, of the third
+_BYTES = _MOVES + 2 * _PATCHES**2
 _BANDS = 16  # of 16 bits; two clips are compared where one of them is the same in both
 _APART = 0.07  # share of bits by which near duplicates may differ
 _MOVED_APART = 0.4  # share of cells that change in either, by which they may differ
 _FEW = 16  # such cells; with fewer there is no motion to compare
 _SAME_BAND = 64  # clips on either side that a clip is compared with, at most, in each band
+_COLOURS_APART = 0.04  # of full scale; copies of real, drawn and made-up clips stay below 0.04
 _FLAT = 0.02  # of full scale; smaller differences of cells are no difference
 
 Signatures = NDArray[np.uint8]  # (n, _BYTES)
@@ -30,22 +34,29 @@ Signatures = NDArray[np.uint8]  # (n, _BYTES)
 def signature(frames: Frames) -> str:
     """Of a clip, (T, H, W, 3) uint8, in hexadecimal; '' if there is too little to see."""
     chosen = np.linspace(0, len(frames) - 1, 2 * _FRAMES + 1).astype(int)[1::2]
-    luma = frames[chosen] @ np.array([0.2126, 0.7152, 0.0722], np.float32) / np.float32(255)
+    rgb = frames[chosen] / np.float32(255)
+    luma = rgb @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     lines = _cells(luma, _ROWS, 1)
     steps = np.diff(_cells(lines, _COLUMNS + 1, 2), axis=2)  # (frames, rows, columns)
     if float((np.abs(steps) > _FLAT).mean()) < 0.1:
         return ""
     moves = np.diff(_cells(lines, _COLUMNS, 2), axis=0)  # (frames - 1, rows, columns)
     bits = [steps > _FLAT / 4, moves > _FLAT, moves < -_FLAT]
-    return np.packbits(np.concatenate([each.ravel() for each in bits])).tobytes().hex()
+    packed = np.packbits(np.concatenate([each.ravel() for each in bits]))
+    chroma = (rgb[..., ::2] - luma[..., None]).mean(0)  # (H, W, 2): red and blue
+    patches = _cells(_cells(chroma, _PATCHES, 0), _PATCHES, 1)
+    return packed.tobytes().hex() + np.uint8((patches + 1) * 127.5).tobytes().hex()
 
 
 def near_duplicates(signatures: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Pairs (a, b), a < b, of clips whose signatures nearly agree; '' agrees with nothing."""
-    known = np.array([n for n, text in enumerate(signatures) if text], np.int64)
+    """Pairs (a, b), a < b, of clips whose signatures nearly agree.
+
+    '' agrees with nothing, and neither does what an older version wrote.
+    """
+    known = np.array([n for n, text in enumerate(signatures) if len(text) == 2 * _BYTES], np.int64)
     if not len(known):
         return
-    data = np.frombuffer(bytes.fromhex("".join(filter(None, signatures))), np.uint8)
+    data = np.frombuffer(bytes.fromhex("".join(signatures[n] for n in known)), np.uint8)
     rows: Signatures = data.reshape(len(known), _BYTES)
     words = np.ascontiguousarray(rows[:, : BITS // 8]).view(">u2")  # (n, _BANDS)
     seen: set[tuple[int, int]] = set()
@@ -66,13 +77,15 @@ def near_duplicates(signatures: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def _alike(a: Signatures, b: Signatures) -> NDArray[np.bool_]:
     """Whether two clips each nearly agree."""
-    different = np.unpackbits(a ^ b, axis=1)
-    moved = np.unpackbits((a | b)[:, BITS // 8 :], axis=1).sum(1)
+    different = np.unpackbits((a ^ b)[:, :_MOVES], axis=1)
+    moved = np.unpackbits((a | b)[:, BITS // 8 : _MOVES], axis=1).sum(1)
+    colours = (a[:, _MOVES:].astype(np.float32) - b[:, _MOVES:]) / 127.5
     shares = different[:, :BITS].mean(1)
     still = moved < _FEW
     agree = different[:, BITS:].sum(1) <= _MOVED_APART * moved
-    nearly: NDArray[np.bool_] = np.where(still, shares <= _APART / 2, (shares <= _APART) & agree)
-    return nearly
+    nearly = np.where(still, shares <= _APART / 2, (shares <= _APART) & agree)
+    found: NDArray[np.bool_] = nearly & (np.sqrt((colours**2).mean(1)) <= _COLOURS_APART)
+    return found
 
 
 class Groups:
