@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,15 +111,17 @@ def sweep(two_nodes: Pool, clips: Path, tmp_path: Path) -> Iterator[SweepDriver]
 
 @pytest.fixture
 def nothing_is_left(two_nodes: Pool) -> Iterator[Callable[..., None]]:
-    """Fails unless the cluster is empty soon.
+    """Fails unless the cluster is soon as it was before.
 
     After `kill -9` Ray Train's own watchers of its controllers, detached and without resources,
     are left: they learn of a death from the dashboard, which this cluster does not have.
     """
     ray.init(address=two_nodes.cluster.address, log_to_driver=False, logging_level="ERROR")
+    before = Counter(left_over()[0])
 
     def found(killed: bool) -> tuple[list[str], list[str]]:
         actors, groups = left_over()
+        actors = list((Counter(actors) - before).elements())
         return [a for a in actors if not (killed and a == "PlacementGroupCleaner")], groups
 
     def check(*, killed: bool = False) -> None:

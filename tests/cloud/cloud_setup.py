@@ -12,6 +12,14 @@ from typing import Any
 import pytest
 from fake_kubernetes import FakeKubernetes
 
+SWEEP = """\
+name: rates
+recipe: shapes-flow
+space:
+  optimizer.lr: {loguniform: [1e-4, 1e-2]}
+scheduler: {kind: asha}
+budget: {trials: 20}
+"""
 PLATFORM = """
 version: 0.1.0
 image: registry.example.com/vidgen:0.1.0

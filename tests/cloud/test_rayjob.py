@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from cloud_setup import helm_generate
+from cloud_setup import SWEEP, helm_generate
 from crd_schemas import problems
 
 from vidgen.cloud.names import KUBERAY_NAME, LONGEST, check_name, new_name, rayjob_name
@@ -19,18 +19,9 @@ from vidgen.cloud.platform import Platform, parse_platform
 from vidgen.cloud.pods import layout
 from vidgen.cloud.rayjob import Job, entrypoint, job_of, render, render_probe
 from vidgen.config.load import parse_run
-from vidgen.config.load_sweep import parse_sweep
 from vidgen.config.run import ScaleConfig
 from vidgen.errors import ConfigError
 
-SWEEP = """\
-name: rates
-recipe: shapes-flow
-space:
-  optimizer.lr: {loguniform: [1e-4, 1e-2]}
-scheduler: {kind: asha}
-budget: {trials: 20}
-"""
 NOW = datetime(2026, 11, 21, 0, 45, 12, tzinfo=timezone.utc)
 PRESETS = sorted((Path(__file__).parents[2] / "helm/vidgen/presets").glob("*.yaml"))
 STRATEGIES = get_args(ScaleConfig.model_fields["strategy"].annotation)
@@ -283,50 +274,6 @@ def test_the_entrypoint_is_one_safe_shell_line(config: str, platform: Platform) 
         "python -m vidgen.cloud.entrypoint --logs s3://clips/team/runs/shapes-1/logs -- "
         "vidgen train /tmp/vidgen/run.yaml --workers 8 --set run=s3://clips/team/runs/shapes-1"
     )
-
-
-def plan_sweep(folder: Path, platform: Platform, *overrides: str, **options: Any) -> Job:
-    (folder / "rates.yaml").write_text(SWEEP)
-    given = {"pool": "a100", "workers": None, "name": "rates-1", **options}
-    return plan_tune(str(folder / "rates.yaml"), overrides, platform, now=NOW, **given)
-
-
-def test_a_sweep_fits_its_trials_to_the_pool_and_needs_no_other_file(
-    platform: Platform, tmp_path: Path
-) -> None:
-    job = plan_sweep(tmp_path, platform, "trial.workers=2", workers=16)
-    sweep = parse_sweep(job.config, "job")
-    trial = sweep.config.trial
-    assert (trial.workers, trial.gpus_per_worker, sweep.config.concurrent) == (2, 1, 8)
-    assert sweep.base.name == "shapes-flow"
-    assert isinstance(sweep.config.recipe, dict)
-    assert entrypoint(job).endswith(
-        "vidgen tune /tmp/vidgen/run.yaml --resume --set run=s3://clips/team/runs/rates-1"
-    )
-    cpu = parse_sweep(plan_sweep(tmp_path, platform, pool="cpu", workers=2).config, "job")
-    assert (cpu.config.trial.gpus_per_worker, cpu.config.concurrent) == (0, 2)
-    again = parse_sweep(replanned(job.resumed(2, workers=32), platform).config, "job")
-    assert again.config.concurrent == 16
-    assert again.points == sweep.points
-
-
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [
-        ("space={optimizer.lrr: {uniform: [1, 2]}}", "unknown key 'optimizer.lrr'"),
-        ("space={model.width: {int: [97, 99]}}", "width 97 over heads 6 must be even"),
-        ("trial.workers=16", "a trial of the sweep has 16 workers"),
-        ("trial.cpus_per_worker=500", "trial.cpus_per_worker is 500"),
-        ("set.data.url=/laptop", "data.url is the local folder /laptop"),
-        ("run=elsewhere", "the platform keeps it in s3://clips/team/runs/rates-1"),
-    ],
-)
-def test_a_sweep_that_could_not_run_is_refused_on_the_laptop(
-    platform: Platform, tmp_path: Path, override: str, words: str
-) -> None:
-    with pytest.raises(ConfigError) as refused:
-        plan_sweep(tmp_path, platform, override, workers=8)
-    assert words in str(refused.value)
 
 
 def test_the_plan_names_what_will_be_used(config: str, platform: Platform) -> None:

@@ -48,6 +48,23 @@ def one_bad(prepared: Path, tmp_path: Path) -> tuple[Dataset, str]:
     return open_dataset(str(tmp_path / "copy")), row.source
 
 
+def test_a_run_folder_that_is_away_stops_no_loading(
+    one_bad: tuple[Dataset, str], s3_bucket: str
+) -> None:
+    dataset, _ = one_bad
+    there = take(batches(dataset, run_config()), 8)
+    with faulty_proxy(os.environ["AWS_ENDPOINT_URL"], lambda n, method, path: "reset") as (
+        url,
+        log,
+    ):
+        storage = run_config().storage.model_copy(update={"endpoint_url": url, "attempts": 1})
+        config = run_config().model_copy(update={"run": f"{s3_bucket}/run", "storage": storage})
+        away = take(batches(dataset, config), 8)
+    assert "reset" in log
+    for one, other in zip(there, away, strict=True):
+        assert torch.equal(one.video, other.video)
+
+
 def test_it_is_replaced_counted_and_listed(one_bad: tuple[Dataset, str], tmp_path: Path) -> None:
     dataset, source = one_bad
     config = run_config().model_copy(update={"run": str(tmp_path / "run")})

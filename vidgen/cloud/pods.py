@@ -12,7 +12,7 @@ from typing import Any
 
 from vidgen.cloud.names import ROLE_LABEL, RUN_LABEL
 from vidgen.cloud.platform import Platform, Pool, Toleration
-from vidgen.cloud.quantity import parse_quantity, times
+from vidgen.cloud.quantity import parse_quantity, plus, times
 from vidgen.errors import ConfigError
 
 CONFIG_ENV = "VIDGEN_CONFIG"  # the run's YAML, as the head's environment carries it
@@ -53,10 +53,19 @@ def layout(workers: int, name: str, pool: Pool) -> Layout:
 
 
 def head_group(
-    config: str, platform: Platform, pool: Pool, labels: dict[str, str]
+    config: str, platform: Platform, pool: Pool, labels: dict[str, str], drivers: int = 1
 ) -> dict[str, Any]:
-    """KubeRay's headGroupSpec; `config` travels in the head's environment."""
+    """KubeRay's headGroupSpec; `config` travels in the head's environment.
+
+    Args:
+        drivers: trainings at a time; each has its driver on the head. The platform's figures are
+            for one, more get more memory.
+    """
     head = platform.head
+    more = {"memory": f"{drivers - 1}Gi"} if drivers > 1 else {}  # one takes 0.7 to 1 GB
+    requests, limits = (
+        _plus(part, more) for part in (head.resources.requests, head.resources.limits)
+    )
     env = [
         # Kubernetes would expand $(NAME) in a value; a doubled $ stands for itself.
         {"name": CONFIG_ENV, "value": config.replace("$", "$$")},
@@ -70,7 +79,7 @@ def head_group(
         "name": "ray-head",
         "image": head.image or pool.image or platform.image,
         "imagePullPolicy": platform.image_pull_policy,
-        "resources": {"requests": head.resources.requests, "limits": head.resources.limits},
+        "resources": {"requests": requests, "limits": limits},
         "env": env + _environment(labels[RUN_LABEL], platform, pool.drain_seconds),
         "ports": [
             {"name": "gcs-server", "containerPort": 6379},
@@ -88,6 +97,13 @@ def head_group(
         # No CPUs: ranks run on workers, the driver alone on the head.
         "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0"},
         "template": _template(pod, platform, labels, "head"),
+    }
+
+
+def _plus(resources: dict[str, str], more: dict[str, str]) -> dict[str, str]:
+    """Resources with more of those that they name."""
+    return {
+        key: plus(value, more[key]) if key in more else value for key, value in resources.items()
     }
 
 

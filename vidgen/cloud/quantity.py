@@ -29,3 +29,11 @@ def times(text: str, count: int) -> str:
         raise ValueError(f"{text!r} is not a Kubernetes quantity like 500m, 16Gi or 8")
     number = (Decimal(match[1]) * count).normalize()
     return f"{number:f}{match[2] or ''}"
+
+
+def plus(text: str, more: str) -> str:
+    """Two quantities together: plus('4Gi', '3Gi') == '7Gi', plus('1G', '1Gi') == '2073741824'."""
+    a, b = _QUANTITY.match(str(text)), _QUANTITY.match(str(more))
+    if a and b and a[2] == b[2]:
+        return f"{(Decimal(a[1]) + Decimal(b[1])).normalize():f}{a[2] or ''}"
+    return f"{(parse_quantity(text) + parse_quantity(more)).normalize():f}"

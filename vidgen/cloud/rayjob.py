@@ -34,6 +34,7 @@ from vidgen.cloud.pods import (
     layout,
     worker_group,
 )
+from vidgen.config.load_sweep import parse_sweep
 from vidgen.errors import ConfigError
 
 
@@ -192,7 +193,7 @@ def _spec(
         "rayClusterSpec": {
             "rayVersion": platform.ray_version,
             "authOptions": _auth(platform),
-            "headGroupSpec": head_group(job.config, platform, pool, labels),
+            "headGroupSpec": head_group(job.config, platform, pool, labels, _drivers(job)),
             "workerGroupSpecs": [worker_group(shape, platform, pool, labels)],
         },
     }
@@ -203,6 +204,13 @@ def _spec(
         activeDeadlineSeconds=defaults.deadline_seconds,
     )
     return spec
+
+
+def _drivers(job: Job) -> int:
+    """Trainings that a job has at a time."""
+    if job.command == "train":
+        return 1
+    return parse_sweep(job.config, f"sweep {job.name}").config.concurrent or 1
 
 
 def _queued(labels: dict[str, str], platform: Platform) -> dict[str, str]:

@@ -14,7 +14,7 @@ from vidgen.config.run import RunConfig
 from vidgen.data.manifest import Row
 from vidgen.data.order import substitute
 from vidgen.data.reasons import Reason, Rejected
-from vidgen.errors import DataError, NotFoundInStore
+from vidgen.errors import DataError, NotFoundInStore, StorageError
 from vidgen.storage.base import Store
 from vidgen.storage.open import open_store
 
@@ -68,9 +68,7 @@ class Quarantine:
         line = {"source": row.source, "start_s": row.start_s, "reason": reason.value}
         self._found[row.source, row.start_s] = {**line, "detail": str(error)}
         log.warning("clip set aside: %s: %s", row.name, error)
-        if self._folder is not None:
-            text = "".join(json.dumps(each) + "\n" for each in self._found.values())
-            self._folder.write(self._key, text.encode())
+        self._write()
         if self.count > self.budget:
             raise DataError(
                 f"cannot decode {self.count} of {self.clips} clips; the last one: {row.name}: "
@@ -78,6 +76,16 @@ class Quarantine:
                 expected=f"at most {self.budget} (data.max_bad)",
                 fix="Prepare the data set again, or raise data.max_bad.",
             )
+
+    def _write(self) -> None:
+        """The whole list, so that the next time makes up for one that failed."""
+        if self._folder is None:
+            return
+        text = "".join(json.dumps(each) + "\n" for each in self._found.values())
+        try:
+            self._folder.write(self._key, text.encode())
+        except StorageError as error:
+            log.warning("clips set aside could not be written down: %s", error)
 
     def instead(self, seed: int, attempt: int) -> int:
         """The clip that is tried after `attempt` others were none."""
@@ -89,13 +97,20 @@ class Quarantine:
 def open_quarantine(
     config: RunConfig, *, clips: int, rank: int, split: str = "train"
 ) -> Quarantine:
-    """With what the run has set aside before and what `data.skip` lists."""
+    """With what the run has set aside before and what `data.skip` lists.
+
+    Where the run folder cannot be read, the clips that it lists are tried again, and replaced by
+    the same ones as before: no reason to stop a run whose store is away for a while.
+    """
     data = config.data
     folder = open_store(config.run, config.storage) if config.run else None
     found = Quarantine(clips=clips, share=data.max_bad, name=f"{split}_{rank:05d}", folder=folder)
     if folder is not None:
-        for stat in folder.list(FOLDER):
-            found.know(folder.read(stat.key).decode())
+        try:
+            for stat in folder.list(FOLDER):
+                found.know(folder.read(stat.key).decode())
+        except StorageError as error:
+            log.warning("clips set aside before are tried again: %s", error)
     if data.skip:
         where, _, name = data.skip.rpartition("/")
         try:
