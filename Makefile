@@ -8,13 +8,14 @@ FAMILIES ?= runs/families
 # One thread per core and no oversubscription when tests run side by side.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo families test test-slow chaos lint bench bench-data observe-check image clean
+.PHONY: help demo families test test-slow chaos chaos-sweeps lint bench bench-data observe-check image clean
 help:
 	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
 	@echo "make families  train and score every family's recipe, print the table (an afternoon on two cores)"
 	@echo "make test    the tests (at most fifteen minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make chaos   runs that lose workers, nodes, drivers, storage and disk, on a Ray cluster of several nodes (fifteen minutes)"
+	@echo "make chaos-sweeps  the same for sweeps (ten minutes)"
 	@echo "make lint    format, lint and type checks"
 	@echo "make bench   benchmarks; each prints a ratio"
 	@echo "make bench-data  clip readers beside torchcodec, decord, MosaicML Streaming, WebDataset"
@@ -40,7 +41,10 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow --timeout=3600 --ignore=tests/chaos
 
 chaos: $(READY)
-	$(BIN)/python -m pytest -q --durations=0 tests/chaos
+	$(BIN)/python -m pytest -q --durations=0 tests/chaos/test_chaos.py
+
+chaos-sweeps: $(READY)
+	$(BIN)/python -m pytest -q --durations=0 tests/chaos/test_sweep_chaos.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

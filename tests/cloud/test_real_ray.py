@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +24,7 @@ from cloud_setup import PLATFORM
 from fake_operator import READY, TOKEN
 
 from vidgen.cloud.archive import pack
-from vidgen.cloud.plan import plan_train
+from vidgen.cloud.plan import plan_train, plan_tune
 from vidgen.cloud.platform import Platform, parse_platform
 from vidgen.cloud.ray_jobs import RayJobs
 from vidgen.cloud.rayjob import Job, job_of, render
@@ -31,6 +32,7 @@ from vidgen.cloud.shipper import read_shipped
 from vidgen.cloud.state import Snapshot
 from vidgen.storage.open import open_store
 from vidgen.storage.run_folder import RunFolder
+from vidgen.tune.folder import SweepFolder
 
 pytest.importorskip("ray", reason="the engine's Ray: pip install 'vidgen[train]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -41,6 +43,14 @@ data: {synthetic: {clips: 16}, frames: 8}
 model: {family: flow, conditions: [text], width: 48, depth: 1, heads: 4}
 train: {steps: 4000, batch_size: 4, log_every: 1, validate_every: 0, sample_every: 0,
         checkpoint_every: 1000}
+"""
+
+SWEEP = """
+name: rates
+recipe: {recipe}
+space: {{optimizer.lr: {{choice: [1e-3, 1e-4]}}}}
+set: {{train.steps: 6, train.validate_every: 3, train.validate_clips: 4}}
+search: {{kind: grid}}
 """
 
 
@@ -141,7 +151,7 @@ class Pods:
         """As KubeRay's HTTPMode does."""
         spec = manifest["spec"]
         env_file = self.folder / "runtime-env.yaml"
-        env_file.write_text(spec["runtimeEnvYAML"])
+        env_file.write_text(spec.get("runtimeEnvYAML", "{}"))
         command = ["ray", "job", "submit", "--no-wait", "--submission-id", job_id]
         command += ["--address", f"http://127.0.0.1:{self.dashboard}"]
         command += ["--runtime-env", str(env_file), "--", "sh", "-c", spec["entrypoint"]]
@@ -198,15 +208,21 @@ def job(platform_on_s3: Platform, tmp_path: Path) -> Job:
     return job_of(render(made, platform_on_s3, "team")).__class__(**{**vars(made), "code_url": url})
 
 
-@pytest.fixture
-def pods(job: Job, platform_on_s3: Platform) -> Iterator[Pods]:
+@contextmanager
+def started(job: Job, platform: Platform) -> Iterator[Pods]:
     secrets = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    made = Pods(render(job, platform_on_s3, "team"), secrets)
+    made = Pods(render(job, platform, "team"), secrets)
     try:
         made.start()
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def pods(job: Job, platform_on_s3: Platform) -> Iterator[Pods]:
+    with started(job, platform_on_s3) as made:
+        yield made
 
 
 def dashboard(pods: Pods, manifest: dict[str, Any], job_id: str) -> RayJobs:
@@ -220,15 +236,35 @@ def dashboard(pods: Pods, manifest: dict[str, Any], job_id: str) -> RayJobs:
     return RayJobs(Direct(pods.dashboard), snapshot)  # type: ignore[arg-type]
 
 
+def ended(ray: RayJobs) -> str:
+    status = ray._call("GET", f"/api/jobs/{ray.job_id}")["status"]
+    if status == "FAILED":
+        pytest.fail(ray.output()[-3000:])
+    return status if status in ("STOPPED", "SUCCEEDED") else ""
+
+
+def test_a_sweep_shares_the_workers_among_its_trials(
+    platform_on_s3: Platform, tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text(RUN)
+    (tmp_path / "sweep.yaml").write_text(SWEEP.format(recipe=tmp_path / "run.yaml"))
+    job = plan_tune(
+        str(tmp_path / "sweep.yaml"), [], platform_on_s3, pool="cpu", workers=2, name="rates-1",
+        now=datetime.now(timezone.utc),
+    )  # fmt: skip
+    manifest = render(job, platform_on_s3, "team")
+    with started(job, platform_on_s3) as pods:
+        pods.submit(manifest, "rates-1-1")
+        ray = dashboard(pods, manifest, "rates-1-1")
+        assert wait_for(lambda: ended(ray), "the sweep", 500) == "SUCCEEDED"
+        sweep = SweepFolder(job.run_url)
+        assert [(trial.state, trial.step) for trial in sweep.trials()] == [("done", 6)] * 2
+        assert {"best.yaml", "sweep.html"} <= {stat.key for stat in sweep.store.list()}
+
+
 def test_train_ship_stop_resume(pods: Pods, job: Job, platform_on_s3: Platform) -> None:
     manifest = render(job, platform_on_s3, "team")
     run = RunFolder(job.run_url)
-
-    def ended(ray: RayJobs) -> str:
-        status = ray._call("GET", f"/api/jobs/{ray.job_id}")["status"]
-        if status == "FAILED":
-            pytest.fail(ray.output()[-3000:])
-        return status if status in ("STOPPED", "SUCCEEDED") else ""
 
     def shipped() -> str:
         return b"".join(data for _, data in read_shipped(run.store)).decode()
