@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from models.tiny import tiny_config
+from models.tiny import tiny_batch, tiny_config
 from rl.test_rewards import HERE
 from torch import Generator, Tensor
 
@@ -174,6 +174,38 @@ def test_what_is_rewarded_rises(learner: str, grey: dict[str, Tensor]) -> None:
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
 
 
+def dimness(video: Tensor, cond: Condition) -> Tensor:
+    """A scorer of a user's that says it can be differentiated."""
+    return -(video.flatten(1).mean(1) + 1).square()
+
+
+dimness.differentiable = True  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("family", ["gan", "recurrent", "convolutional"])
+def test_back_propagation_through_the_sampler(family: str) -> None:
+    objective = reward_objective(
+        family, rewards={f"{__name__}:dimness": 1}, group=2, kl=0.01, learner="auto"
+    )
+    assert objective.learner.name == "backprop"
+    rows = tiny_batch(tiny_config(family))
+    cond = rows.cond.only(*objective.model.conditions)
+    kept = objective.model.sample_with_grad(cond, 4, generator=Generator().manual_seed(1))
+    plain = objective.model.sample(cond, 4, generator=Generator().manual_seed(1))
+    assert kept.requires_grad
+    assert torch.equal(kept, plain)
+    optimizer = torch.optim.Adam(objective.model.parameters(), lr=3e-3)
+    rewards = []
+    for step in range(25):
+        losses = objective.loss("model", rows, step)
+        optimizer.zero_grad()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        rewards.append(float(losses.parts["reward"]))
+    print(family, [round(r, 3) for r in rewards])
+    assert rewards[-1] > 0.5 * rewards[0]  # it is negative: half of the way
+
+
 def test_ranks_and_parts_see_the_same_rollouts() -> None:
     whole = reward_objective(learner="nft").loss("model", batch(4), 0)
     halves = [reward_objective(learner="nft").loss("model", batch(4)[i : i + 2], 0) for i in (0, 2)]
@@ -196,5 +228,6 @@ def test_a_family_without_the_learner_hears_what_works() -> None:
 
 def test_auto_takes_the_first_that_fits() -> None:
     assert reward_objective("flow").learner.name == "nft"
-    assert reward_objective("recurrent").learner.name in ("backprop", "regression")
+    assert reward_objective("recurrent").learner.name == "regression"  # brightness says nothing
+    assert reward_objective("recurrent", rewards={"contrast": 1}).learner.name == "backprop"
     assert list(LEARNERS) == ["nft", "policy", "backprop", "regression"]

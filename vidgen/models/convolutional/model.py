@@ -24,6 +24,7 @@ class ConvolutionalModel(VideoModel):
 
     needs: ClassVar = frozenset({"past"})
     random: ClassVar = False
+    differentiable: ClassVar = True
 
     def __init__(self, config: Config, spec: VideoSpec) -> None:
         super().__init__()

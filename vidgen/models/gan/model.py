@@ -5,6 +5,8 @@ n videos, C channels, T frames, H height, W width.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Generator as Random
@@ -24,6 +26,7 @@ class GanModel(VideoModel):
         fade: how far it is blended in, up to 1.
     """
 
+    differentiable: ClassVar = True
     level: Tensor
     fade: Tensor
 

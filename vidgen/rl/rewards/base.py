@@ -20,14 +20,14 @@ from vidgen.types import Condition
 class Reward(ABC):
     """Scores videos, each by itself. Those of this package lie in [0, 1].
 
-    Class attributes:
+    Attributes:
         reads: which frames it looks at, in words.
         differentiable: whether gradients flow through it into the video.
         needs: Condition fields without which it cannot score.
     """
 
     reads: ClassVar[str] = "every frame"
-    differentiable: ClassVar[bool] = False
+    differentiable: bool = False
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def fit(self, real: Tensor) -> None:  # noqa: B027  # not every reward has a level to find
@@ -39,7 +39,10 @@ class Reward(ABC):
 
 
 class OwnScorer(Reward):
-    """A function of the user's, by its import path."""
+    """A function of the user's, by its import path.
+
+    Its attribute `differentiable`, if it has one, says whether gradients flow through it.
+    """
 
     def __init__(self, path: str) -> None:
         module, _, name = path.partition(":")
@@ -50,6 +53,7 @@ class OwnScorer(Reward):
                 f"reward {path} cannot be imported: {error}",
                 expected="module:function of a module on the Python path",
             ) from None
+        self.differentiable = bool(getattr(self._score, "differentiable", False))
 
     def __call__(self, video: Tensor, cond: Condition) -> Tensor:
         found: Tensor = self._score(video, cond)
