@@ -11,35 +11,14 @@ from pathlib import Path
 from statistics import fmean, quantiles
 from typing import Any
 
-from vidgen.errors import EvaluationError
 from vidgen.metrics.interval import mean_interval, wilson
 from vidgen.study.consent import alpha, nominal, squared
-from vidgen.study.model import QUESTIONS, Answers, Key, Trial, is_key, read_answers, read_key
+from vidgen.study.model import QUESTIONS, Answers, Key
 from vidgen.study.ranking import bradley_terry
+from vidgen.study.votes import Opinion, Vote, called, read_ballot
 
 ROUNDS = 1000
 Interval = tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Vote:
-    """One answer to one question about a pair; `share` of `one`: 1 won, 0 lost, 0.5 the same."""
-
-    rater: str
-    trial: str
-    one: str
-    other: str
-    share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opinion:
-    """One mark from 1 to 5."""
-
-    rater: str
-    trial: str
-    system: str
-    mark: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,136 +100,27 @@ def score(
 
     Raises EvaluationError: no key, no answers, another study's answers, damaged files, nobody left.
     """
-    found, answers = _read(files, key)
-    notes: list[str] = []
-    raters = _latest(answers, notes)
-    dropped = {r: why for r, a in raters.items() if (why := _fault(a, found, allow_failed))}
-    kept = {rater: a for rater, a in raters.items() if rater not in dropped}
-    if not kept:
-        raise EvaluationError(
-            f"none of the {len(raters)} raters is left: {_reasons(dropped)}",
-            fix="Ask more people, or allow failed checks with --allow-failed.",
-        )
+    ballot = read_ballot(files, key=key, allow_failed=allow_failed)
+    found, kept = ballot.key, ballot.raters
+    notes = list(ballot.notes)
     for rater, one in kept.items():
         if not one.finished:
             asked = len(found.trials)
-            notes.append(f"{_called(one, rater)} stopped after {len(one.answers)} of {asked}")
+            notes.append(f"{called(one, rater)} stopped after {len(one.answers)} of {asked}")
     results = []
     for question in QUESTIONS:
-        votes, opinions = _votes(kept, found, question.id), _opinions(kept, found, question.id)
+        votes, opinions = ballot.votes(question.id), ballot.opinions(question.id)
         results.append(_result(question.id, votes, opinions, found, seed))
     return StudyResult(
         study=found.study,
         title=found.title,
         systems=found.systems,
-        raters=[_called(a, rater) for rater, a in kept.items()],
-        dropped={_called(raters[rater], rater): why for rater, why in dropped.items()},
+        raters=[called(one, rater) for rater, one in kept.items()],
+        dropped=ballot.dropped,
         notes=notes,
         consistency=_consistency(kept, found),
         questions=results,
     )
-
-
-def _read(files: Sequence[Path], key: Path | None) -> tuple[Key, list[Answers]]:
-    keys = [key] if key else [path for path in files if is_key(path)]
-    if not keys:
-        around = (folder / "key.json" for path in files for folder in path.resolve().parents[:2])
-        keys = list(dict.fromkeys(path for path in around if path.is_file()))
-    if not keys:
-        raise EvaluationError(
-            "no key.json among the files, beside them or one folder above",
-            fix="Give the key that `vidgen study create` wrote: --key STUDY/key.json.",
-        )
-    if len(keys) > 1:
-        raise EvaluationError(
-            f"several studies' keys: {', '.join(map(str, keys))}", fix="Choose one with --key."
-        )
-    found = read_key(keys[0])
-    answers = [read_answers(path, found) for path in files if path != keys[0] and not is_key(path)]
-    if not answers:
-        raise EvaluationError("no raters' answers among the files")
-    return found, answers
-
-
-def _latest(answers: list[Answers], notes: list[str]) -> dict[str, Answers]:
-    """One file per rater: of several, the one with most answers."""
-    best: dict[str, Answers] = {}
-    for one in answers:
-        before = best.get(one.rater)
-        if before is not None:
-            notes.append(f"{_called(one, one.rater)} is in two files: the fuller one counts")
-        if before is None or len(one.answers) > len(before.answers):
-            best[one.rater] = one
-    return best
-
-
-def _called(answers: Answers, rater: str) -> str:
-    return f"{answers.name} ({rater})" if answers.name else rater
-
-
-def _fault(answers: Answers, key: Key, allowed: int) -> str:
-    """Why a rater does not count, or ''."""
-    given = {answer.trial: answer for answer in answers.answers}
-    checks = [trial for trial in key.trials if trial.check]
-    seen = [trial for trial in checks if trial.id in given]
-    failed = sum(
-        not _passes(trial, given[trial.id].choices, given[trial.id].flipped) for trial in seen
-    )
-    if failed > allowed:
-        return f"failed {failed} of {len(seen)} attention checks"
-    if checks and not seen:
-        return "stopped before the first attention check"
-    return ""
-
-
-def _passes(trial: Trial, choices: dict[str, Any], flipped: bool | None) -> bool:
-    if trial.say:
-        told = "right" if flipped else "left"
-        return set(choices.values()) == {told}
-    clean = "b" if trial.spoil == "a" else "a"
-    side = "left" if (clean == "a") != bool(flipped) else "right"
-    # Nobody takes a blurred copy for more real than the clip, or finds it clearer.
-    return choices.get("realism") == side and choices.get("coherence") in (side, "same")
-
-
-def _votes(raters: dict[str, Answers], key: Key, question: str) -> list[Vote]:
-    """What counts: first showings of pairs, no checks."""
-    trials = {t.id: t for t in key.trials if t.kind == "pair" and not t.check and not t.repeats}
-    votes = []
-    for rater, answers in raters.items():
-        for answer in answers.answers:
-            choice = answer.choices.get(question)
-            if answer.trial not in trials or choice is None:
-                continue
-            assert answer.left is not None
-            assert answer.right is not None
-            left, right = key.videos[answer.left].system, key.videos[answer.right].system
-            share = {"left": 1.0, "right": 0.0}.get(choice, 0.5)
-            one, other = sorted((left, right), key=list(key.systems).index)
-            votes.append(
-                Vote(
-                    rater=rater,
-                    trial=answer.trial,
-                    one=one,
-                    other=other,
-                    share=share if one == left else 1 - share,
-                )
-            )
-    return votes
-
-
-def _opinions(raters: dict[str, Answers], key: Key, question: str) -> list[Opinion]:
-    return [
-        Opinion(
-            rater=rater,
-            trial=answer.trial,
-            system=key.videos[answer.video].system,
-            mark=float(answer.choices[question]),
-        )
-        for rater, answers in raters.items()
-        for answer in answers.answers
-        if answer.video is not None and question in answer.choices
-    ]
 
 
 def _result(
@@ -380,7 +250,3 @@ def _wider(one: Interval | None, other: Interval | None, *, within: Interval) ->
         return None
     low, high = min(e[0] for e in ends), max(e[1] for e in ends)
     return max(low, within[0]), min(high, within[1])
-
-
-def _reasons(dropped: dict[str, str]) -> str:
-    return "; ".join(sorted(set(dropped.values())))
