@@ -101,7 +101,7 @@ def test_captions_are_judged(real: Tensor, captions: Condition) -> None:
 
 
 def test_every_row_is_a_reward(real: Tensor) -> None:
-    for name in set(REWARDS) - {"caption"}:
+    for name in set(REWARDS) - {"caption", "preference"}:  # these need more than clips
         reward = build_reward(name)
         reward.fit(real)
         assert reward.reads

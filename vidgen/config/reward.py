@@ -19,6 +19,7 @@ REWARDS: dict[str, str] = {
     "coherence": "vidgen.rl.rewards.coherence",
     "contrast": "vidgen.rl.rewards.contrast",
     "motion": "vidgen.rl.rewards.motion",
+    "preference": "vidgen.rl.rewards.preference",
     "realism": "vidgen.rl.rewards.realism",
     "sharpness": "vidgen.rl.rewards.sharpness",
     "smoothness": "vidgen.rl.rewards.smoothness",
