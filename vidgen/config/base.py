@@ -21,7 +21,7 @@ class FamilyConfig(Strict):
     """What every model family has; each family's config.py extends it."""
 
     family: str
-    """Name of the model family, a row of FAMILIES."""
+    """Name of the model family, a row of FAMILIES, or the import path of a package of your own."""
     conditions: tuple[ConditionName, ...] = ()
     """What the model is told about a clip: label, text, image (first frame), sketch, past."""
     past_frames: int = Field(default=0, ge=0)

@@ -1,7 +1,8 @@
 """The table of model families: a row is a package with `config.Config` and `objective.build`.
 
 A package is imported only when its row is used, and its config.py imports no torch, so a laptop can
-validate any run config in milliseconds.
+validate any run config in milliseconds. A family of one's own needs no row: its name is the import
+path of its package, like `my_models.linear`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,26 @@ FAMILIES: dict[str, str] = {
 }
 
 
-def config_class(family: str) -> type[FamilyConfig]:
-    """The pydantic class of a family's config. Raises ValueError for an unknown family."""
-    if family not in FAMILIES:
+def package_of(family: str) -> str:
+    """Import path of a family's package. Raises ValueError for a name that can be none."""
+    if family not in FAMILIES and "." not in family:
         raise ValueError(
             f"unknown family '{family}'{did_you_mean(family, FAMILIES)}; "
-            f"known: {', '.join(FAMILIES)}"
+            f"known: {', '.join(FAMILIES)}, or the import path of your own, like my_models.linear"
         )
-    found: type[FamilyConfig] = import_module(f"{FAMILIES[family]}.config").Config
+    return FAMILIES.get(family, family)
+
+
+def config_class(family: str) -> type[FamilyConfig]:
+    """The pydantic class of a family's config. Raises ValueError for an unknown family."""
+    package = package_of(family)
+    try:
+        found: type[FamilyConfig] = import_module(f"{package}.config").Config
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"family {family} cannot be imported: {error}; "
+            f"{package}.config must be on the Python path and have a class Config"
+        ) from None
     return found
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from vidgen.config.base import FamilyConfig
-from vidgen.config.families import FAMILIES, config_class
+from vidgen.config.families import config_class
 from vidgen.config.run import RunConfig
 from vidgen.errors import ConfigError, did_you_mean
 
@@ -199,7 +199,10 @@ def _keys_at(at: Path_, values: dict[str, Any], root: type[BaseModel]) -> list[s
     for part in at:
         if kind is RunConfig and part == "model":
             family = values.get("model", {}).get("family")
-            kind = config_class(family) if family in FAMILIES else FamilyConfig
+            try:
+                kind = config_class(str(family))
+            except ValueError:
+                kind = FamilyConfig
             continue
         field = kind.model_fields.get(part) if _is_model(kind) else None
         kind = (

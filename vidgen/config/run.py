@@ -253,6 +253,9 @@ class EvaluateConfig(Strict):
     """Weights file by extractor, for those that need one: {i3d: /models/i3d_torchscript.pt}."""
     training_clips: int = Field(default=256, ge=0)
     """Training clips to look for copies among, at most; 0: none."""
+    metrics: tuple[str, ...] = ()
+    """Metrics of your own, `module:Class` of a VideoMetric each: generated videos against the
+    held-out clips whose conditions they were given."""
 
 
 class StorageConfig(Strict):

@@ -21,6 +21,7 @@ from vidgen.engine.measures import (
     CaptionAgreement,
     Continuation,
     Measure,
+    Own,
     Prediction,
     Reconstruction,
     Setting,
@@ -119,7 +120,7 @@ def evaluate(
         measures.append(Continuation())
     if "text" in model.conditions:
         measures.append(agreement)
-    measures.append(Temporal())
+    measures += [Own(config.evaluate.metrics), Temporal()]
     frames = config.data.frames
     distributions = [Distribution(each, frames=frames, device=device) for each in lookers]
     _look_at_training(distributions, everything, tell)

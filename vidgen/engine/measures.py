@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol as Interface
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from vidgen.data.loader import EvalBatch
 from vidgen.engine.evaluation import ScoredClip
+from vidgen.errors import ConfigError
 from vidgen.metrics.agreement import Agreement, Attributes
 from vidgen.metrics.frames import VideoMetric, VideoPSNR, VideoSSIM
 from vidgen.metrics.interval import mean_interval
@@ -185,6 +187,31 @@ class Prediction(Likeness):
                 if len(made) > 1
                 else None,
             )
+
+
+class Own(Likeness):
+    """Metrics of the user's, `module:Class` each."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(None, [_own_metric(path) for path in paths])
+
+
+def _own_metric(path: str) -> type[VideoMetric]:
+    """Raises ConfigError for what is no class of metrics."""
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"evaluate.metrics: {path} cannot be imported: {error}",
+            expected="module:Class of a module on the Python path",
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, VideoMetric)):
+        raise ConfigError(
+            f"evaluate.metrics: {path} is no metric",
+            expected="a class derived from vidgen.metrics.frames.VideoMetric",
+        )
+    return found
 
 
 class CaptionAgreement:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from vidgen.config.families import FAMILIES, families_reading
+from vidgen.config.families import families_reading, package_of
 from vidgen.config.run import RunConfig
 from vidgen.errors import ModelError
 from vidgen.types import Batch, Condition, Losses
@@ -178,6 +178,6 @@ def build_objective(config: RunConfig) -> Objective:
         width=config.data.width,
         classes=len(config.data.labels),
     )
-    family = import_module(f"{FAMILIES[config.model.family]}.objective")
+    family = import_module(f"{package_of(config.model.family)}.objective")
     objective: Objective = family.build(config.model, spec)
     return objective

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from vidgen.config.codec import CodecConfig
-from vidgen.config.families import FAMILIES
+from vidgen.config.families import package_of
 from vidgen.errors import ModelError
 from vidgen.models.base import VideoModel, VideoSpec
 from vidgen.types import Batch
@@ -138,7 +138,7 @@ def build_codec(config: CodecConfig | None, spec: VideoSpec, *, codes: bool = Fa
             "the model works on latents, and its codec is not known",
             fix="Set model.codec.run to the run folder of a trained VAE.",
         )
-    family = import_module(f"{FAMILIES[config.model.family]}.objective")
+    family = import_module(f"{package_of(config.model.family)}.objective")
     codec = family.build(config.model, spec).model
     if not isinstance(codec, Codec):
         raise ModelError(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from vidgen.config.run import StorageConfig
 from vidgen.errors import StorageError, did_you_mean
 from vidgen.storage.base import Store
+
+Opener: TypeAlias = Callable[[str, StorageConfig], Store]
 
 
 def open_store(url: str | Path, storage: StorageConfig | None = None) -> Store:
@@ -22,13 +26,27 @@ def open_store(url: str | Path, storage: StorageConfig | None = None) -> Store:
     scheme, separator, _ = text.partition("://")
     if not separator:
         scheme = ""
-    if scheme not in SCHEMES:
+    opener = SCHEMES.get(scheme) or _installed(scheme)
+    if opener is None:
         raise StorageError(
             f"cannot open {text}: unknown scheme '{scheme}'{did_you_mean(scheme, SCHEMES)}",
             expected=_EXPECTED,
             fix="GCS, MinIO, Ceph or R2 speak S3: use s3:// with storage.endpoint_url.",
         )
-    return SCHEMES[scheme](text, storage or StorageConfig())
+    return opener(text, storage or StorageConfig())
+
+
+def _installed(scheme: str) -> Opener | None:
+    """What another installed package opens a scheme with: an entry point of ours, by that name."""
+    for entry in entry_points(group="vidgen.stores", name=scheme):
+        try:
+            found: Opener = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise StorageError(
+                f"the store for {scheme}:// cannot be imported from {entry.value}: {error}"
+            ) from None
+        return found
+    return None
 
 
 def _path(url: str, storage: StorageConfig) -> Store:
@@ -55,4 +73,4 @@ def _s3(url: str, storage: StorageConfig) -> Store:
 
 _EXPECTED = "a path, file:///path or s3://bucket/prefix"
 
-SCHEMES: dict[str, Callable[[str, StorageConfig], Store]] = {"": _path, "file": _file, "s3": _s3}
+SCHEMES: dict[str, Opener] = {"": _path, "file": _file, "s3": _s3}
