@@ -106,6 +106,55 @@ def test_a_path_ends_without_noise_and_with_little_is_the_flow(flow: FlowModel) 
     assert float(path.video.abs().max()) <= 1
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_token_probabilities_agree_with_brute_force(guidance: float) -> None:
+    """One token after the other through the network, without the cache that drew them."""
+    objective = build_objective(tiny_config("autoregressive", conditions=["text"]))
+    wake(objective)
+    model: Any = objective.model.eval()
+    cond, stream = Condition(text=encode_text(["a", "b"])), Generator().manual_seed(0)
+    path = model.rollout(cond, 2, guidance=guidance, noise=0.7, generator=stream)
+    with torch.no_grad():
+        found = model.log_probs(
+            path, cond, torch.arange(path.decisions), guidance=guidance, noise=0.7
+        )
+    assert path.together
+    for row in range(2):
+        one = Condition(text=cond.text[row : row + 1])  # type: ignore[index]
+        for k in range(path.decisions):
+            before = path.states[row : row + 1].clone()
+            before[:, k:] = 0  # what comes later must not matter
+            with torch.no_grad():
+                marks = model.network(before, one)[0, k]
+                if guidance != 1:
+                    free = model.network(before, Condition())[0, k]
+                    marks = free + guidance * (marks - free)
+            chances = marks.double().exp() / marks.double().exp().sum()
+            expected = math.log(chances[path.states[row, k]])
+            assert float(found[row, k]) == pytest.approx(expected, abs=1e-4)
+    again = model.sample(cond, 2, guidance=guidance, generator=Generator().manual_seed(0))
+    assert torch.equal(path.video, again)
+
+
+def test_a_transformer_of_tokens_learns_by_policy_gradient() -> None:
+    objective = reward_objective("autoregressive", kl=0.0, behaviour_decay=0.5, group=8)
+    assert objective.learner.name == "policy"
+    optimizer = torch.optim.AdamW(
+        [weight for weight in objective.model.parameters() if weight.requires_grad], 3e-3
+    )
+    rewards = []
+    for step in range(30):
+        held = tiny_batch(tiny_config("autoregressive"), seed=step)
+        losses = objective.loss("model", held, step)
+        optimizer.zero_grad()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        rewards.append(float(losses.parts["reward"]))
+    print([round(r, 3) for r in rewards])
+    spread = torch.tensor(rewards[:5]).std()
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 3 * float(spread)
+
+
 # -- nothing from nothing ------------------------------------------------------------------------
 
 

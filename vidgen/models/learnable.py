@@ -55,11 +55,13 @@ class Path:
         video: (B, C, T, H, W) in [-1, 1].
         states: what was decided, the family's own form.
         decisions: S.
+        together: whether the probabilities of all decisions cost no more than one's.
     """
 
     video: Tensor
     states: Tensor
     decisions: int
+    together: bool = False
 
     def __len__(self) -> int:
         return len(self.video)

@@ -12,6 +12,7 @@ from vidgen.models.autoregressive.config import Config
 from vidgen.models.autoregressive.network import TokenTransformer
 from vidgen.models.base import VideoModel, VideoSpec
 from vidgen.models.codec import build_codec
+from vidgen.models.learnable import Path
 from vidgen.nn.attention import KeyValues
 from vidgen.types import Condition
 
@@ -47,10 +48,49 @@ class AutoregressiveModel(VideoModel):
     ) -> Tensor:
         """See VideoModel. Guidance moves marks away from those without conditions; it costs as much
         again."""
+        return self.shown(self._write(cond, n, guidance, generator, self.config.top))
+
+    @torch.no_grad()
+    def rollout(
+        self, cond: Condition, n: int, *, guidance: float, noise: float, generator: Generator
+    ) -> Path:
+        """See Policy. States are the tokens, (n, N), of all that the temperature allows; noise
+        changes nothing."""
+        codes = self._write(cond, n, guidance, generator, top=0)
+        return Path(
+            video=self.shown(codes), states=codes, decisions=self.network.tokens, together=True
+        )
+
+    def log_probs(
+        self, path: Path, cond: Condition, chosen: Tensor, *, guidance: float, noise: float
+    ) -> Tensor:
+        """See Policy."""
+        cond, codes = cond.to(self.device), path.states
+        marks = self.network(codes, cond)  # (B, N, V)
+        if _guided(cond, guidance):
+            free = self.network(codes, Condition())
+            marks = free + guidance * (marks - free)
+        every = (marks / self.config.temperature).log_softmax(2)
+        found: Tensor = every.gather(2, codes[:, :, None])
+        return found[:, chosen.to(found.device), 0]
+
+    def shown(self, codes: Tensor) -> Tensor:
+        """(n, N) tokens to their videos."""
+        video: Tensor = self.codec.decode_codes(codes.view(len(codes), *self.grid))
+        return video
+
+    def _write(
+        self,
+        cond: Condition,
+        n: int,
+        guidance: float,
+        generator: Generator | None,
+        top: int,
+    ) -> Tensor:
+        """(n, N) tokens, one after the other."""
         self.check(cond)
         cond, network = cond.to(self.device), self.network
-        guided = guidance != 1 and any(True for _ in cond.items())
-        given = [cond, Condition()] if guided else [cond]
+        given = [cond, Condition()] if _guided(cond, guidance) else [cond]
         words = [network.words(n, each) for each in given]
         pictures = [network.pictures(each) for each in given]
         caches = [KeyValues() for _ in given]
@@ -61,17 +101,21 @@ class AutoregressiveModel(VideoModel):
                 network.step(code, place, *each)
                 for each in zip(words, pictures, caches, strict=True)
             ]
-            mark = marks[0] if not guided else marks[1] + guidance * (marks[0] - marks[1])
-            code = self._draw(mark, generator)
+            mark = marks[0] if len(marks) == 1 else marks[1] + guidance * (marks[0] - marks[1])
+            code = self._draw(mark, generator, top)
             found.append(code)
-        return self.codec.decode_codes(torch.stack(found, 1).view(n, *self.grid))
+        return torch.stack(found, 1)
 
-    def _draw(self, marks: Tensor, generator: Generator | None) -> Tensor:
+    def _draw(self, marks: Tensor, generator: Generator | None, top: int) -> Tensor:
         """(n, V) marks to (n,) tokens."""
         marks = marks / self.config.temperature
-        if self.config.top:
-            least = marks.topk(min(self.config.top, marks.shape[1])).values[:, -1:]
+        if top:
+            least = marks.topk(min(top, marks.shape[1])).values[:, -1:]
             marks = marks.masked_fill(marks < least, float("-inf"))
         at = generator.device if generator is not None else marks.device
         drawn = torch.multinomial(marks.softmax(1).to(at), 1, generator=generator)
         return drawn[:, 0].to(marks.device)
+
+
+def _guided(cond: Condition, guidance: float) -> bool:
+    return guidance != 1 and any(True for _ in cond.items())

@@ -12,7 +12,7 @@ from vidgen.models.learnable import Path, Policy
 from vidgen.rl.learners.base import Learner, Rollouts
 from vidgen.types import Condition, Losses
 
-_DECISIONS = 4  # of a path, that a step learns from
+_DECISIONS = 4  # of a path, that a step learns from where each one costs
 
 
 class PolicyGradient(Learner):
@@ -41,9 +41,10 @@ class PolicyGradient(Learner):
             video=rollouts.video,
             states=torch.cat([each.states for each in paths]),
             decisions=paths[0].decisions,
+            together=paths[0].together,
         )
         stream = Generator().manual_seed(int(rollouts.seed[0]))
-        count = min(_DECISIONS, path.decisions)
+        count = path.decisions if path.together else min(_DECISIONS, path.decisions)
         chosen = torch.randperm(path.decisions, generator=stream)[:count].sort().values
 
         def log_probs(model: object) -> Tensor:
