@@ -4,6 +4,8 @@
 
 The manifests are made up, the clips behind their rows are real ones. A fresh process opens the data
 set and waits for its first batch, which two decoder processes read; its imports are not counted.
+Besides the time on the clock, which depends on what else runs, there is the processor time of the
+rank and of its busiest decoder process one after the other: what a machine with free cores takes.
 The largest manifest takes a few minutes and 4 GB of memory to make, once.
 """
 
@@ -31,19 +33,23 @@ def main() -> int:
         print(json.dumps(start(asked.start)))
         return 0
     found = {}
-    print(f"{'rows':>12} {'to first batch':>15} {'rank grew by':>13} {'decoder process':>16}")
+    print(
+        f"{'rows':>12} {'to first batch':>15} {'processor':>10} {'rank grew by':>13} "
+        f"{'decoder process':>16}"
+    )
     for rows in asked.rows:
         folder = make(asked.work / str(rows), rows)
         runs = [fresh(folder) for _ in range(5)]
         found[rows] = {name: median(run[name] for run in runs) for name in runs[0]}
         one = found[rows]
         print(
-            f"{rows:12,} {one['seconds']:13.2f} s {one['rank_mb']:10.0f} MB "
+            f"{rows:12,} {one['seconds']:13.2f} s {one['cpu_s']:8.2f} s {one['rank_mb']:10.0f} MB "
             f"{one['worker_mb']:13.0f} MB",
             flush=True,
         )
     few, many = found[min(found)], found[max(found)]
-    print(f"start: {many['seconds'] / few['seconds']:.2f}x that of the small manifest")
+    for name, what in (("seconds", "start"), ("cpu_s", "processor time of it")):
+        print(f"{what}: {many[name] / few[name]:.2f}x that of the small manifest")
     return 0
 
 
@@ -55,8 +61,11 @@ def fresh(folder: Path) -> dict[str, float]:
 
 
 def start(folder: Path) -> dict[str, float]:
-    """Seconds to the first batch, MB that this process grew by, MB of a decoder process."""
+    """Seconds to the first batch, by the clock and of processors; MB that this process grew by; MB
+    of a decoder process."""
     import multiprocessing
+
+    import psutil
 
     # Not at the top: decoder processes import this file too, and know nothing of torch.
     from vidgen.config.run import RunConfig
@@ -74,13 +83,16 @@ def start(folder: Path) -> dict[str, float]:
             "train": {"batch_size": 16},
         }
     )  # fmt: skip
-    before, began = resident("self"), time.perf_counter()
+    before, began, cpu = resident("self"), time.perf_counter(), time.process_time()
     with batches(open_dataset(str(folder)), config) as stream:
         next(stream)
-        seconds = time.perf_counter() - began
-        workers = [resident(str(child.pid)) for child in multiprocessing.active_children()]
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        children = [psutil.Process(child.pid) for child in multiprocessing.active_children()]
+        workers = [child.memory_info().rss for child in children]
+        busy = max(sum(child.cpu_times()[:2]) for child in children)
         return {
             "seconds": seconds,
+            "cpu_s": cpu + busy,
             "rank_mb": (resident("self") - before) / 1e6,
             "worker_mb": max(workers) / 1e6,
         }

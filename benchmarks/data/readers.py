@@ -217,6 +217,10 @@ def mosaic(task: Task) -> Iterator[None]:
         batch_size=1,
         cache_limit="2gb",
     )
+    for stream in dataset.streams:
+        # It has read the index. Forked workers would share its connection, and take each other's
+        # bytes: 'Relative sample index 8 is not present', or videos of another's pieces.
+        stream._downloader.clean_up()
     yield from _loader(dataset, task)
 
 

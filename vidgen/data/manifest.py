@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -178,6 +177,8 @@ def in_order(table: pa.Table) -> pa.Table:
     """By split, length (long ones first), source and start: the clips of a split that are long
     enough for a run stand together at its beginning.
     """
+    import pyarrow.compute as pc  # decoder processes, which start often, can do without
+
     place = pc.index_in(table["split"], pa.array(SPLITS))
     keys = [("frames", "descending"), ("source", "ascending"), ("start_s", "ascending")]
     order = pc.sort_indices(
