@@ -13,6 +13,8 @@ from vidgen.config.reward import RewardConfig
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
+Pixel = Annotated[float, Field(ge=-1, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class SyntheticConfig(Strict):
@@ -87,6 +89,11 @@ class DataConfig(Strict):
     buckets: tuple[BucketConfig, ...] = ()
     """Shapes to train on; a step of smaller clips has more, for as many pixels. Empty: one shape.
     A curriculum is buckets with since and until; validation and samples have the full shape."""
+    mean: tuple[Pixel, Pixel, Pixel] = (0.0, 0.0, 0.0)
+    """Red, green and blue, between -1 and 1, that the model sees as 0."""
+    scale: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+    """The model sees (pixels - mean) / scale, cut off at -1 and 1, and what it makes is turned back
+    for samples and scores; say three standard deviations. Not for codecs and models of latents."""
     labels: tuple[str, ...] = ()
     """Class names by index; filled in from the data set when a run starts."""
     loader_workers: int = Field(default=0, ge=0)
@@ -112,6 +119,11 @@ class DataConfig(Strict):
     """Keep decoded clips in memory while they fit `cache_bytes`."""
     cache_bytes: int = Field(default=2 * 1024**3, ge=0)
     """Upper bound of the decoded-clip cache of a rank, bytes."""
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether the model sees other colours than the pixels'."""
+        return any(self.mean) or any(scale != 1 for scale in self.scale)
 
 
 class GroupConfig(Strict):
@@ -312,6 +324,8 @@ class RunConfig(Strict):
             raise ValueError("early_stop.patience needs train.validate_every > 0")
         if self.reward is not None and self.scale.strategy in ("fsdp", "hsdp"):
             raise ValueError("reward needs scale.strategy ddp: rollouts use whole models")
+        if self.reward is not None and self.data.has_levels:
+            raise ValueError("reward needs data.mean 0 and data.scale 1: rewards look at pixels")
         if self.reward is not None and not self.train.validate_every:
             raise ValueError("reward needs train.validate_every > 0: its guards are looked at then")
         ranks = max(1, self.scale.workers)

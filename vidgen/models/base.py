@@ -180,4 +180,8 @@ def build_objective(config: RunConfig) -> Objective:
     )
     family = import_module(f"{package_of(config.model.family)}.objective")
     objective: Objective = family.build(config.model, spec)
+    if config.data.has_levels:
+        from vidgen.models.levels import Levels, set_levels
+
+        set_levels(objective, Levels(config.data.mean, config.data.scale))
     return objective
