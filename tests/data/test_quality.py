@@ -137,11 +137,12 @@ def test_bars_are_cropped_or_the_source_rejected(tmp_path: Path) -> None:
         prepare(str(raw), str(tmp_path / "none"), rejecting)
 
 
-def test_the_same_in_another_size_or_quality_is_a_near_duplicate() -> None:
+def test_the_same_in_another_size_or_quality_or_cropped_is_a_near_duplicate() -> None:
     clips = [scene(n) for n in range(30)]
     again = [decode(encode_mp4(clip, 12, crf=30), fps=12, size=(64, 64)) for clip in clips[:5]]
-    signatures = [signature(clip) for clip in clips + again]
-    assert sorted(near_duplicates(signatures)) == [(n, 30 + n) for n in range(5)]
+    cropped = [clip[:, 2:-2, 2:-2] for clip in clips[5:10]]
+    signatures = [signature(clip) for clip in clips + again + cropped]
+    assert sorted(near_duplicates(signatures)) == [(n, 30 + n) for n in range(10)]
     assert signature(np.full((24, 96, 96, 3), 90, np.uint8)) == ""
     assert list(near_duplicates(["", ""])) == []
 
@@ -159,14 +160,20 @@ def test_few_of_drawn_clips_are_duplicates(tmp_path: Path) -> None:
     clips = [decode(path, fps=8, size=(32, 32)) for path in sorted(tmp_path.glob("*.mp4"))]
     pairs = list(near_duplicates([signature(clip) for clip in clips]))
     # Some are alike in all but the outline; by brightness alone there are 250 such pairs.
-    assert len(pairs) < 20
+    assert len(pairs) < 15
 
 
-def test_takes_of_one_camera_are_no_duplicates(real_clips: Path) -> None:
+def test_takes_of_one_camera_are_no_duplicates_but_copies_of_them_are(real_clips: Path) -> None:
     paths = sorted(real_clips.glob("asl_*.mkv"))
-    signatures = [signature(decode(path, fps=16, size=(128, 128))[:64]) for path in paths]
+    clips = [decode(path, fps=16, size=(128, 128))[:64] for path in paths]
+    signatures = [signature(clip) for clip in clips]
     assert len(paths) >= 5
     assert list(near_duplicates(signatures)) == []
+    signatures += [signature(clip[:, 3:-3, 3:-3]) for clip in clips]
+    pairs = list(near_duplicates(signatures))
+    copies = [(n, len(paths) + n) for n in range(len(paths))]
+    assert set(pairs) <= set(copies)
+    assert len(pairs) >= 0.7 * len(copies)
 
 
 def test_copies_are_left_out_and_stay_in_one_split(tmp_path: Path) -> None:

@@ -21,11 +21,12 @@ _MOVES = BITS // 8 + 2 * (_FRAMES - 1) * _ROWS * _COLUMNS // 8  # where the seco
 _PATCHES = 4  # by 4, of the third
 _BYTES = _MOVES + 2 * _PATCHES**2
 _BANDS = 16  # of 16 bits; two clips are compared where one of them is the same in both
-_APART = 0.07  # share of bits by which near duplicates may differ
-_MOVED_APART = 0.4  # share of cells that change in either, by which they may differ
+_APART = 0.14  # share of bits by which near duplicates may differ, if they move alike
+_MOVED_APART = 0.35  # share of cells that change in either, by which they may differ
+_STILL_APART = 0.035  # share of bits by which they may differ where nothing moves
 _FEW = 16  # such cells; with fewer there is no motion to compare
 _SAME_BAND = 64  # clips on either side that a clip is compared with, at most, in each band
-_COLOURS_APART = 0.04  # of full scale; copies of real, drawn and made-up clips stay below 0.04
+_COLOURS_APART = 0.03  # of full scale; copies of real, drawn and made-up clips stay below it
 _FLAT = 0.02  # of full scale; smaller differences of cells are no difference
 
 Signatures = NDArray[np.uint8]  # (n, _BYTES)
@@ -83,7 +84,7 @@ def _alike(a: Signatures, b: Signatures) -> NDArray[np.bool_]:
     shares = different[:, :BITS].mean(1)
     still = moved < _FEW
     agree = different[:, BITS:].sum(1) <= _MOVED_APART * moved
-    nearly = np.where(still, shares <= _APART / 2, (shares <= _APART) & agree)
+    nearly = np.where(still, shares <= _STILL_APART, (shares <= _APART) & agree)
     found: NDArray[np.bool_] = nearly & (np.sqrt((colours**2).mean(1)) <= _COLOURS_APART)
     return found
 
