@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from engine.conftest import MakeConfig
 from engine.test_train import curve
 
 from vidgen.config.run import EarlyStopConfig, RunConfig
+from vidgen.engine import loop
 from vidgen.engine.early_stop import Progress
 from vidgen.engine.load import load_model
 from vidgen.engine.train import train
 from vidgen.engine.weights import weights_step
-from vidgen.errors import ConfigError
+from vidgen.errors import ConfigError, Interrupted
 from vidgen.storage.run_folder import RunFolder
 
 
@@ -113,3 +116,22 @@ def test_the_best_checkpoints_are_kept_beside_the_newest(make_config: MakeConfig
 def test_patience_without_validation_is_refused(make_config: MakeConfig) -> None:
     with pytest.raises(ValueError, match=r"early_stop\.patience needs train\.validate_every"):
         make_config(early_stop={"patience": 1}, train={"validate_every": 0})
+
+
+def test_a_stop_between_a_step_and_its_validation_leaves_none_out(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(train={"steps": 6, "validate_every": 2, "sample_every": 0})
+    after = loop._Run.after
+
+    def stopped_at_4(self: Any, wishes: set[str], *, last: bool) -> bool:
+        return after(self, wishes | ({"stop"} if self.state.step == 4 else set()), last=last)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "after", stopped_at_4)
+        with pytest.raises(Interrupted):
+            train(config)
+    folder = RunFolder(str(config.run))
+    assert [row["step"] for row in folder.metrics() if "val_loss" in row] == [2]
+    train(config)
+    assert [row["step"] for row in folder.metrics() if "val_loss" in row] == [2, 4, 6]

@@ -159,8 +159,9 @@ def test_a_sweep_in_an_object_store_resumes_there(make_sweep: MakeSweep, s3_serv
 def test_a_used_up_budget_ends_a_sweep_that_a_larger_one_goes_on_with(
     make_sweep: MakeSweep,
 ) -> None:
-    keys: dict[str, Any] = {"model": {"slow_s": 0.3}, "train": {"steps": 30}}
-    book = tune(make_sweep(budget={"trials": 3, "gpu_hours": 5 / 3600}, **keys))
+    keys: dict[str, Any] = {"model": {"slow_s": 0.3}, "train": {"steps": 60}}
+    # More than any start takes, less than the steps of one trial and a half.
+    book = tune(make_sweep(budget={"trials": 3, "gpu_hours": 25 / 3600}, **keys))
     assert book.counts()["done"] < 3
     assert book.best() is not None
     assert Path(make_sweep(**keys).url, "best.yaml").exists()
@@ -169,7 +170,7 @@ def test_a_used_up_budget_ends_a_sweep_that_a_larger_one_goes_on_with(
     assert again.counts()["done"] == 3
     for trial in again.trials():
         steps = steps_of(SweepFolder(make_sweep(**keys).url), trial.name)
-        assert steps == list(range(2, 31, 2))
+        assert steps == list(range(2, 61, 2))
         assert steps[: len(saved[trial.name])] == saved[trial.name]
 
 

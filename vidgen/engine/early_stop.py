@@ -35,6 +35,10 @@ class Progress:
         """The step of the best score; an earlier one stands until it is beaten by `min_gain`."""
         return self._best
 
+    def knows(self, step: int) -> bool:
+        """Whether there is a score of a step."""
+        return step in self._scores
+
     def see(self, step: int, scores: Mapping[str, float]) -> bool:
         """Note the scores of a validation; whether they are the best so far.
 

@@ -122,6 +122,10 @@ class _Run:
         )
         state.objective.train()
         with closing(stream), self.watchdog, closing(self.saver), closing(self.errands):
+            if self.owed():
+                self.validate()
+                if job.progress.ended() is not None:
+                    return
             todo = range(state.step, train.steps)
             for _, batch in zip(todo, self.meter.steps(stream), strict=False):
                 self.watchdog.beat("training", state.step + 1)
@@ -144,6 +148,12 @@ class _Run:
                 if self.after(wishes, last=last):
                     return
                 self.watchdog.beat("waiting for data", state.step + 1)
+
+    def owed(self) -> bool:
+        """Whether a stop came between a step and its validation, which it then left out."""
+        step = self.state.step
+        due = step > 0 and _due(step, self.train.validate_every)
+        return due and not self.job.progress.knows(step)
 
     def after(self, wishes: set[str], *, last: bool) -> bool:
         """What is due between two steps; whether the run is over."""

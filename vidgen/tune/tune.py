@@ -38,7 +38,8 @@ def tune(sweep: Sweep, *, resume: bool = False, console: Console | None = None) 
         reasons = [trial.reason for trial in book.trials() if trial.reason]
         raise TrainingError(
             f"no trial of {folder.url} has a {sweep.config.metric}"
-            + (f"; the first to fail: {reasons[0]}" if reasons else "")
+            + (f"; the first to fail: {reasons[0]}" if reasons else ""),
+            fix="" if reasons else "Give it a larger budget, and go on with --resume.",
         )
     write_results(sweep, folder, book)
     best = write_best(sweep, folder, book)
