@@ -48,8 +48,10 @@ def decoding(task: Task) -> dict[str, float]:
     if command:
         ways["ffmpeg command"] = lambda number, start_s: _run(command, path(number), start_s)
     with suppress(ImportError, OSError, RuntimeError):
+        import torch
         import torchcodec  # noqa: F401
 
+        torch.set_num_threads(1)  # as in a DataLoader's workers; idle threads would count as work
         ways["torchcodec, tuned"] = lambda number, start_s: torchcodec_clip(path(number), start_s)
         ways["torchcodec, defaults"] = lambda number, start_s: _defaults(path(number), start_s)
     with suppress(ImportError, OSError):

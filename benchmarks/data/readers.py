@@ -143,9 +143,10 @@ def torchcodec_clip(source: Any, start_s: float) -> Any:
 def _store(task: Task) -> Any:
     from vidgen.storage.open import open_store
 
-    if "store" not in _open:
-        _open["store"] = open_store(_vidgen_url(task))
-    return _open["store"]
+    place = f"{task.endpoint} {task.bucket}"
+    if place not in _open:
+        _open[place] = open_store(_vidgen_url(task))
+    return _open[place]
 
 
 # --- decord in a DataLoader
