@@ -10,8 +10,9 @@ from models.tiny import tiny_batch, tiny_config
 
 from vidgen.errors import ModelError
 from vidgen.models.base import build_objective
+from vidgen.models.compare import ClipLook, ComparingObjective
 from vidgen.nn.losses import critic_loss, fooling_loss, gradient_penalty, pixel_error
-from vidgen.nn.perceptual import OrientedEnergy, build_features, perceptual_error
+from vidgen.nn.perceptual import Frozen, OrientedEnergy, build_features, perceptual_error
 
 
 class Means(torch.nn.Module):
@@ -75,6 +76,41 @@ def test_features_of_a_users_file(tmp_path: Path) -> None:
     for name in ("broken.pt", "missing.pt"):
         with pytest.raises(ModelError, match=f"{name} cannot be used"):
             build_features(str(tmp_path / name))
+
+
+def test_judges_stay_in_evaluation_mode() -> None:
+    """Dropout in a user's network would make the same video look different from itself."""
+    judge = Frozen(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Dropout(0.5)))
+    owner = torch.nn.ModuleList([judge]).train()
+    frames = torch.randn(2, 3, 4, 4)
+    assert torch.equal(owner[0](frames), owner[0](frames))
+    assert not any(weight.requires_grad for weight in owner.parameters())
+
+
+def test_vidgen_clip_as_a_loss() -> None:
+    """It sees that time runs backwards, passes gradients on, and is not trained itself."""
+    torch.manual_seed(0)
+    config = tiny_config("convolutional", loss={"perceptual": 0.5, "features": "vidgen-clip"})
+    objective, batch = build_objective(config).train(), tiny_batch(config)
+    assert isinstance(objective, ComparingObjective)
+    assert objective.look is not None
+    losses = objective.loss("model", batch, 0)
+    losses.total.backward()
+    assert set(losses.parts) == {"mse", "perceptual"}
+    assert float(losses.parts["perceptual"]) > 0
+    trained = {id(weight) for net in objective.turns().values() for weight in net.parameters()}
+    look = ClipLook().train()
+    assert not any(weight.requires_grad for weight in look.parameters())
+    assert not any(id(weight) in trained for weight in objective.look.parameters())
+    made = batch.video.clone().requires_grad_()
+    assert float(look(batch.video, batch.video).sum()) < 1e-6
+    error = look(made, batch.video.flip(2)).sum()
+    assert float(error) > 1e-4
+    (slope,) = torch.autograd.grad(error, made)
+    assert slope.isfinite().all()
+    assert slope.any()
+    with pytest.raises(ModelError, match="cannot look at 3 frames"):
+        look(batch.video[:, :, :3], batch.video[:, :, :3])
 
 
 @pytest.mark.parametrize("kind", ["relativistic", "hinge"])

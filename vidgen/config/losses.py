@@ -21,8 +21,9 @@ class LossConfig(Strict):
     perceptual: Weight = 0.0
     """Weight of the difference in what `features` sees; 0: none."""
     features: str = "filters"
-    """filters: oriented filters at three scales, nothing to download; or a TorchScript file that
-    turns frames (N, 3, H, W) in [-1, 1] into one feature map or a list of them."""
+    """filters: oriented filters at three scales, nothing to download; vidgen-clip: vidgen's own
+    encoder, which sees motion too, its weights in the package; or a TorchScript file that turns
+    frames (N, 3, H, W) in [-1, 1] into one feature map or a list of them."""
     adversarial: Weight = 0.0
     """Weight of what a critic of patches in space and time says; 0: no critic."""
     adversarial_kind: Literal["relativistic", "hinge"] = "relativistic"

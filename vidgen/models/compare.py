@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from vidgen.config.losses import LossConfig
+from vidgen.errors import ModelError
 from vidgen.models.base import Objective
 from vidgen.nn.critic import PatchCritic
 from vidgen.nn.losses import critic_loss, fooling_loss, gradient_penalty, pixel_error
-from vidgen.nn.perceptual import build_features, perceptual_error
+from vidgen.nn.perceptual import FrameLook, Frozen, build_features
 from vidgen.types import Batch, Losses
 
 
@@ -39,7 +40,7 @@ class ComparingObjective(Objective):
     def __init__(self, loss: LossConfig, channels: int) -> None:
         super().__init__()
         self.settings = loss
-        self.features = build_features(loss.features) if loss.perceptual else None
+        self.look = _look(loss.features) if loss.perceptual else None
         self.critic = PatchCritic(channels, loss.critic_width) if loss.adversarial else None
 
     @abstractmethod
@@ -78,9 +79,8 @@ class ComparingObjective(Objective):
         settings = self.settings
         pixel = pixel_error(settings.pixel, shown.made, shown.real, settings.huber_delta)
         terms = {settings.pixel: pixel, **shown.extra}
-        if self.features is not None:
-            error = perceptual_error(self.features, shown.made, shown.real)
-            terms["perceptual"] = settings.perceptual * error
+        if self.look is not None:
+            terms["perceptual"] = settings.perceptual * self.look(shown.made, shown.real)
         return terms
 
     def _critic(self, batch: Batch, step: int) -> Losses:
@@ -96,3 +96,35 @@ class ComparingObjective(Objective):
         total = marks + self.settings.penalty / 2 * slope
         parts = {"marks": marks.mean().detach(), "slope": slope.mean().detach()}
         return Losses(total=total.mean(), parts=parts)
+
+
+class ClipLook(nn.Module):
+    """How different two videos look to vidgen-clip, which sees how they move too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Here: who does not ask for it needs no metrics.
+        from vidgen.metrics.features.table import build_extractor
+
+        self.clip = Frozen(build_extractor("vidgen-clip"))
+
+    def forward(self, video: Tensor, truth: Tensor) -> Tensor:
+        """(B, 3, T, H, W) in [-1, 1], twice, to (B,). Raises ModelError if T is too small."""
+        from vidgen.metrics.features.vidgen_clip import VidgenClip
+        from vidgen.metrics.perceptual import perceptual_distance
+
+        clip = self.clip.network
+        assert isinstance(clip, VidgenClip)
+        if video.shape[2] < clip.input.least_frames:
+            raise ModelError(
+                f"loss.features vidgen-clip cannot look at {video.shape[2]} frames",
+                expected=f"{clip.input.least_frames} or more",
+                fix="Give data.frames more, or set loss.features to filters.",
+            )
+        with torch.autocast(video.device.type, enabled=False):
+            return perceptual_distance(clip, *((x.float() + 1) / 2 for x in (video, truth)))
+
+
+def _look(features: str) -> nn.Module:
+    """What gives the difference in looks of two videos, (B,), as `loss.features` asks."""
+    return ClipLook() if features == "vidgen-clip" else FrameLook(build_features(features))

@@ -34,9 +34,7 @@ def build_features(name: str) -> nn.Module:
         raise ModelError(
             f"loss.features {name} gives no feature maps", expected="one (N, K, h, w) or a list"
         )
-    for weight in features.parameters():
-        weight.requires_grad_(False)
-    return features
+    return Frozen(features)
 
 
 class OrientedEnergy(nn.Module):
@@ -77,6 +75,35 @@ class OrientedEnergy(nn.Module):
             if scale + 1 < self.scales:
                 frames = F.avg_pool2d(frames, 2)
         return maps
+
+
+class Frozen(nn.Module):
+    """A network that judges and does not learn: it stays in evaluation mode, whatever its owner."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval()
+        for weight in network.parameters():  # TorchScript modules know no `requires_grad_`
+            weight.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Frozen:
+        return self
+
+    def forward(self, *args: Tensor) -> Tensor | list[Tensor] | tuple[Tensor, ...]:
+        found: Tensor | list[Tensor] | tuple[Tensor, ...] = self.network(*args)
+        return found
+
+
+class FrameLook(nn.Module):
+    """How different two videos look, frame by frame, to features of pictures."""
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, video: Tensor, truth: Tensor) -> Tensor:
+        """(B, 3, T, H, W) in [-1, 1], twice, to (B,)."""
+        return perceptual_error(self.features, video, truth)
 
 
 def perceptual_error(features: nn.Module, video: Tensor, truth: Tensor) -> Tensor:
