@@ -13,6 +13,7 @@ from vidgen.models.vae.model import VaeModel
 from vidgen.models.vae.objective import VaeObjective
 from vidgen.nn.causal import CausalConv3d, fold, unfold
 from vidgen.nn.quantise import FiniteScalars
+from vidgen.nn.waves import slow_waves
 
 
 def vae(**model: object) -> VaeObjective:
@@ -42,6 +43,25 @@ def test_a_causal_convolution_sees_no_later_frame() -> None:
     changed[:, :, 4:] += 1
     assert torch.equal(layer(video)[:, :, :4], layer(changed)[:, :, :4])
     assert not torch.equal(layer(video)[:, :, 4], layer(changed)[:, :, 4])
+
+
+def test_waves_are_orthogonal_and_slowest_first() -> None:
+    waves = slow_waves(3, (2, 4, 4), 20)
+    torch.testing.assert_close(waves @ waves.T, 32 * torch.eye(20), rtol=0, atol=1e-4)
+    assert torch.equal(waves[:3], torch.eye(3).repeat_interleave(32, 1))  # mean colours
+    assert not slow_waves(1, (1, 1, 2), 3)[2].any()  # two pixels have no third wave
+
+
+@torch.no_grad()
+def test_training_starts_from_a_small_copy_of_the_video() -> None:
+    torch.manual_seed(0)
+    model = build_objective(tiny_config("vae", latent_channels=3)).model.eval()
+    assert isinstance(model, VaeModel)
+    video = torch.rand(2, 3, 4, 8, 8) * 2 - 1
+    box = fold(video, model.factors).unflatten(1, (3, -1)).mean(2)
+    torch.testing.assert_close(model.pack(video), box)
+    flat = box.repeat_interleave(2, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
+    torch.testing.assert_close(model.unpack(box), flat)
 
 
 @pytest.mark.parametrize("levels", [[], [5, 4]])

@@ -32,9 +32,9 @@ class VaeModel(Codec):
         self.latent_channels = len(config.levels) or config.latent_channels
         self.codes = self.quantise.size if self.quantise is not None else 0
         out = self.latent_channels * (1 if self.quantise is not None else 2)
-        self.encoder = Encoder(config, spec.channels, out)
+        self.encoder = Encoder(config, spec.channels, self.latent_channels, out)
         if self.quantise is None:  # little noise at first, or the decoder learns to look away
-            nn.init.constant_(self.encoder.leave.conv.bias[self.latent_channels :], -6.0)  # type: ignore[index]
+            nn.init.constant_(self.encoder.leave.conv.bias[self.latent_channels :], -9.0)  # type: ignore[index]
         self.decoder = Decoder(config, spec.channels, self.latent_channels)
         self.register_buffer("mean", torch.zeros(self.latent_channels))
         self.register_buffer("std", torch.ones(self.latent_channels))

@@ -13,12 +13,20 @@ from torch import Tensor, nn
 from vidgen.models.vae.config import Config
 from vidgen.nn.causal import Cache, CausalBlock, CausalConv3d, fold, unfold
 from vidgen.nn.conv import ChannelNorm
+from vidgen.nn.waves import slow_waves
 
 
 class Encoder(nn.Module):
-    """(B, C, T, H, W) to (B, out, t, h, w)."""
+    """(B, C, T, H, W) to (B, out, t, h, w).
 
-    def __init__(self, config: Config, channels: int, out: int) -> None:
+    Beside the convolutions a straight way leads from a box of pixels to its latents. Training
+    starts from it alone, a small copy of the video, and learns what that leaves out; without, it
+    dwells long on the mean colour (residual autoencoding, arXiv:2410.10733).
+    """
+
+    straight: Tensor
+
+    def __init__(self, config: Config, channels: int, latent: int, out: int) -> None:
         super().__init__()
         self.config, widths = config, config.widths
         self.enter = nn.Conv3d(channels * math.prod(config.patch), widths[0], 1)
@@ -28,6 +36,12 @@ class Encoder(nn.Module):
             for fine, coarse, factors in zip(widths, widths[1:], config.shrink, strict=False)
         )
         self.norm, self.leave = ChannelNorm(widths[-1]), CausalConv3d(widths[-1], out)
+        waves = slow_waves(channels, config.factors, latent)
+        # Means and logarithms of variances; the latter have no straight way.
+        straight = F.pad(waves / math.prod(config.factors), (0, 0, 0, out - latent))
+        self.register_buffer("straight", straight[:, :, None, None, None], persistent=False)
+        nn.init.zeros_(self.leave.conv.weight)
+        nn.init.zeros_(self.leave.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, video: Tensor, cache: Cache | None = None) -> Tensor:
         x = self.enter(fold(video, self.config.patch))
@@ -36,11 +50,13 @@ class Encoder(nn.Module):
                 x = self.down[level - 1](fold(x, self.config.shrink[level - 1]))
             x = stage(x, cache)
         latents: Tensor = self.leave(F.silu(self.norm(x)), cache)
-        return latents
+        return latents + F.conv3d(fold(video, self.config.factors), self.straight)
 
 
 class Decoder(nn.Module):
-    """(B, Z, t, h, w) to (B, C, T, H, W)."""
+    """(B, Z, t, h, w) to (B, C, T, H, W); with the way back of the encoder's straight one."""
+
+    straight: Tensor
 
     def __init__(self, config: Config, channels: int, latent: int) -> None:
         super().__init__()
@@ -53,6 +69,10 @@ class Decoder(nn.Module):
         )
         self.norm = ChannelNorm(widths[0])
         self.leave = CausalConv3d(widths[0], channels * math.prod(config.patch))
+        waves = slow_waves(channels, config.factors, latent)
+        self.register_buffer("straight", waves.T[:, :, None, None, None], persistent=False)
+        nn.init.zeros_(self.leave.conv.weight)
+        nn.init.zeros_(self.leave.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, latents: Tensor, cache: Cache | None = None) -> Tensor:
         x = self.enter(latents, cache)
@@ -61,7 +81,8 @@ class Decoder(nn.Module):
             if level:
                 x = unfold(self.up[level - 1](x), self.config.shrink[level - 1])
         x = self.leave(F.silu(self.norm(x)), cache)
-        return unfold(x, self.config.patch).float()
+        copy = unfold(F.conv3d(latents, self.straight), self.config.factors)
+        return unfold(x, self.config.patch).float() + copy.float()
 
 
 class Stage(nn.Module):
