@@ -15,6 +15,7 @@ from engine.test_train import weights
 from torch import Tensor
 
 from vidgen.config.run import RunConfig
+from vidgen.engine.report import write_report
 from vidgen.engine.train import train
 from vidgen.errors import ConfigError, TrainingError
 from vidgen.storage.run_folder import RunFolder
@@ -78,6 +79,13 @@ def test_a_break_changes_nothing(clips: Path, tmp_path: Path, start: str) -> Non
     parts = train(config)
     for name, value in weights(whole).items():
         assert value.equal(weights(parts)[name]), name
+    page = Path(write_report(str(config.run))).read_text()
+    for text in (
+        ">Reward<", ">Guards, on held-out conditions<", ">Distance from the start<",
+        "motion of the start", "diversity of the start",
+    ):  # fmt: skip
+        assert text in page
+    assert "_error" not in page.partition("Distance from the start")[0].rpartition("Reward")[2]
 
 
 def on_two(config: RunConfig) -> str:

@@ -15,6 +15,7 @@ from vidgen.engine.bench_table import bench_rows
 from vidgen.engine.evaluation import Evaluation, ScoredClip
 from vidgen.engine.history import Spread, courses, spreads
 from vidgen.engine.report_data import data_section
+from vidgen.engine.reward_charts import reward_charts
 from vidgen.engine.score_table import main_score, score_tables, title
 from vidgen.errors import NotFoundInStore
 from vidgen.metrics.score import Score
@@ -197,6 +198,7 @@ def _charts(lines: list[Line]) -> list[Chart]:
 
     train = [series(n, "train" if n == "loss" else n, smooth=True) for n in losses]
     charts = [
+        *reward_charts(names, lambda name: column(lines, name)),
         draw("Loss", [*train, series("val_loss", "validation", dots=True)]),
         draw("Learning rate", [series("lr", "lr")], from_zero=True),
         draw("Throughput", [series("clips_per_s", "clips/s", smooth=True)], from_zero=True),
