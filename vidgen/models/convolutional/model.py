@@ -7,24 +7,18 @@ D of the translator, h and w the size after the encoder.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from vidgen.models.base import VideoModel, VideoSpec
+from vidgen.models.base import VideoSpec
 from vidgen.models.convolutional.config import Config
+from vidgen.models.predictor import Predictor
 from vidgen.nn.conv import ChannelNorm, StochasticDepth
-from vidgen.types import Condition
 
 
-class ConvolutionalModel(VideoModel):
+class ConvolutionalModel(Predictor):
     """Adds to the last frame what changes until each future one."""
-
-    needs: ClassVar = frozenset({"past"})
-    random: ClassVar = False
-    differentiable: ClassVar = True
 
     def __init__(self, config: Config, spec: VideoSpec) -> None:
         super().__init__()
@@ -69,20 +63,9 @@ class ConvolutionalModel(VideoModel):
         made: Tensor = past[:, :, -1:] + change.unflatten(0, (b, frames)).transpose(1, 2).float()
         return made
 
-    @torch.no_grad()
-    def sample(
-        self,
-        cond: Condition,
-        n: int,
-        *,
-        guidance: float = 1.0,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """See VideoModel. There is one answer: guidance and generator change nothing."""
-        self.check(cond)
-        assert cond.past is not None
-        made: Tensor = self(cond.past.to(self.device))
-        return made.clamp(-1, 1)
+    def predict(self, past: Tensor) -> Tensor:
+        made: Tensor = self(past)
+        return made
 
 
 class Block(nn.Module):

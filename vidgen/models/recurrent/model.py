@@ -6,25 +6,19 @@ h = H/patch and w = W/patch.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from vidgen.models.base import VideoModel, VideoSpec
+from vidgen.models.base import VideoSpec
+from vidgen.models.predictor import Predictor
 from vidgen.models.recurrent.config import Config
 from vidgen.nn.conv import ChannelNorm
 from vidgen.nn.recurrent import CELLS, State
-from vidgen.types import Condition
 
 
-class RecurrentModel(VideoModel):
+class RecurrentModel(Predictor):
     """A stack of convolutional cells that adds to the frame it saw what changes until the next."""
-
-    needs: ClassVar = frozenset({"past"})
-    random: ClassVar = False
-    differentiable: ClassVar = True
 
     def __init__(self, config: Config, spec: VideoSpec) -> None:
         super().__init__()
@@ -91,18 +85,7 @@ class RecurrentModel(VideoModel):
         zero = past.new_zeros(len(past), config.width, *size)
         return [(zero,) * CELLS[config.cell].parts for _ in self.cells]
 
-    @torch.no_grad()
-    def sample(
-        self,
-        cond: Condition,
-        n: int,
-        *,
-        guidance: float = 1.0,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """See VideoModel. There is one answer: guidance and generator change nothing."""
-        self.check(cond)
-        assert cond.past is not None
+    def predict(self, past: Tensor) -> Tensor:
         frames = self.video_shape[1]
-        made: Tensor = self(cond.past.to(self.device), frames)
-        return made[:, :, -frames:].clamp(-1, 1)
+        made: Tensor = self(past, frames)
+        return made[:, :, -frames:]
