@@ -23,6 +23,7 @@ CODECS = {
     "runs/shapes-vae": "shapes-vae",
     "runs/shapes-vae-tokens": "shapes-vae-tokens",
     "runs/clips-vae-a100": "clips-vae-a100",
+    "runs/clips-vae-tokens-a100": "clips-vae-tokens-a100",
 }
 
 
