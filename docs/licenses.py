@@ -1,5 +1,5 @@
-"""Writes licenses.md: every dependency, what for, its licence and size, from pyproject.toml and from
-what is installed.
+"""Writes licenses.md: every dependency, what it is for, its licence and size, from pyproject.toml
+and from what is installed.
 
 usage: docs/licenses.py [--check]     --check: only say whether a package or a reason is missing;
                                       sizes and versions may differ
@@ -27,9 +27,9 @@ the CPU build of PyTorch. Metadata does not tell when a package was last release
 has the versions that are tested.
 
 Metadata speaks of a package's own code. The wheels of `av` and `opencv-python-headless` also carry
-FFmpeg's libraries, and that of `av` libx264 and libx265, which are under the GPL, version 2 or later:
-who hands on an image with them hands on GPL software. NVIDIA's libraries, which PyPI's CUDA build of
-PyTorch brings, are under NVIDIA's own terms.
+FFmpeg's libraries, and that of `av` libx264 and libx265, which are under the GPL, version 2 or
+later: who hands on an image with them hands on GPL software. NVIDIA's libraries, which PyPI's CUDA
+build of PyTorch brings, are under NVIDIA's own terms.
 """
 GROUPS = {
     "dependencies": "The laptop: `pip install vidgen`",
