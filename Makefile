@@ -16,7 +16,7 @@ help:
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make chaos   runs that lose workers, nodes, drivers, storage and disk, on a Ray cluster of several nodes (fifteen minutes)"
 	@echo "make chaos-sweeps  the same for sweeps (ten minutes)"
-	@echo "make lint    format, lint and type checks"
+	@echo "make lint    format, lint, type and spelling checks"
 	@echo "make bench   benchmarks; each prints a ratio"
 	@echo "make bench-data  clip readers beside torchcodec, decord, MosaicML Streaming, WebDataset"
 	@echo "make observe-check  a real Prometheus beside a real run of two workers (prometheus needed)"
@@ -50,6 +50,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell README.md CONTRIBUTING.md docs vidgen helm/vidgen/README.md k8s/README.md examples
 
 bench: $(READY)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
