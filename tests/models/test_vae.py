@@ -45,6 +45,11 @@ def test_a_causal_convolution_sees_no_later_frame() -> None:
     assert not torch.equal(layer(video)[:, :, 4], layer(changed)[:, :, 4])
 
 
+def test_more_kinds_of_tokens_than_can_be_counted() -> None:
+    with pytest.raises(ValidationError, match="kinds of tokens; at most 2147483648"):
+        tiny_config("vae", levels=[8] * 24)
+
+
 def test_waves_are_orthogonal_and_slowest_first() -> None:
     waves = slow_waves(3, (2, 4, 4), 20)
     torch.testing.assert_close(waves @ waves.T, 32 * torch.eye(20), rtol=0, atol=1e-4)

@@ -13,6 +13,8 @@ from vidgen.config.losses import LossConfig
 PositiveInt = Annotated[int, Field(gt=0)]
 Factors = tuple[PositiveInt, PositiveInt, PositiveInt]
 
+_MOST_TOKENS = 2**31  # beyond, their numbers do not fit where they are counted
+
 
 class Config(FamilyConfig):
     """Packs boxes of pixels into a few channels that a decoder turns back into video."""
@@ -42,6 +44,10 @@ class Config(FamilyConfig):
             raise ValueError(
                 f"{len(self.widths)} widths need as many blocks, got {len(self.blocks)}, "
                 f"and one shrink fewer, got {len(self.shrink)}"
+            )
+        if math.prod(self.levels) > _MOST_TOKENS:
+            raise ValueError(
+                f"levels make {math.prod(self.levels)} kinds of tokens; at most {_MOST_TOKENS}"
             )
         return self
 
