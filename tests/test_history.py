@@ -21,5 +21,7 @@ def test_every_commit_named_is_in_the_history() -> None:
     if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
         pytest.skip("needs the whole history: git fetch --unshallow")
     assert len(NAMED) > 15
+    if all(git("cat-file", "-e", each).returncode for each in NAMED):
+        pytest.skip("another history: this copy was not cloned from the repository")
     absent = [each for each in NAMED if git("merge-base", "--is-ancestor", each, "HEAD").returncode]
     assert absent == []
