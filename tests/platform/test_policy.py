@@ -16,6 +16,13 @@ KUEUE_RIGHTS = {
     ("get", "kueue.x-k8s.io", "localqueues"),
 }
 WRITABLE = {"/tmp", "/home/vidgen", "/dev/shm", "/data"}
+SWEEP = """
+name: run
+recipe: shapes-flow
+space: {optimizer.lr: {loguniform: [1e-4, 1e-2]}}
+budget: {trials: 8}
+concurrent: 4
+"""
 SECRET_WORDS = re.compile(r"secret|token|password|access_key|credential", re.IGNORECASE)
 
 
@@ -26,14 +33,14 @@ def runs_of(file: Path) -> list[Object]:
         Job(
             name="run",
             command=command,
-            config="name: run",
+            config=config,
             recipe="shapes-flow",
             workers=max(1, pool.gpus_per_node),
             pool=name,
             run_url=f"{platform.object_store.url}/runs/run",
         )
         for name, pool in platform.pools.items()
-        for command in ("train", "tune")
+        for command, config in (("train", "name: run"), ("tune", SWEEP))
     ]
     return [render(job, platform, "vidgen") for job in jobs]
 
