@@ -179,6 +179,39 @@ def run() -> str:
                     queries=[(of(m.EVALUATION_SCORE, OF_RUN), "{{run}} {{score}} {{protocol}}")],
                 ),
             ],
+            "Rewards": [
+                Panel(
+                    title="Reward", text="Of what each step makes, by reward.",
+                    unit="short", queries=[(of(m.REWARD, OF_RUN), "{{run}} {{part}}")],
+                ),
+                Panel(
+                    title="Reward on held-out conditions",
+                    text="Of the averaged weights, by reward, and what the start gets.",
+                    unit="short", queries=[(of(m.VALIDATION_REWARD, OF_RUN), "{{run}} {{part}}")],
+                ),
+                Panel(
+                    title="Distance from the start",
+                    text="As the learner measures it, and between videos of the same noise.",
+                    unit="short",
+                    queries=[
+                        (of(m.REWARD_KL, OF_RUN), "{{run}} KL"),
+                        (of(m.REWARD_MOVED, OF_RUN), "{{run}} moved"),
+                    ],
+                ),
+                Panel(
+                    title="Guards",
+                    text="Held out against cheating, as shares of what the start has; below "
+                    "reward.guards the run ends.",
+                    unit="percentunit", width=12,
+                    queries=[(of(m.REWARD_GUARD, OF_RUN), "{{run}} {{part}}")],
+                ),
+                Panel(
+                    title="Diversity",
+                    text="How far two videos of a condition differ, as a share of the start's.",
+                    unit="percentunit", width=12,
+                    queries=[(of(m.REWARD_DIVERSITY, OF_RUN), "{{run}}")],
+                ),
+            ],
             "How fast": [
                 Panel(
                     title="Clips per second", text="Over all ranks.", unit="cps",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from observe.nodes import Node, wait_until
 from observe.prometheus import Prometheus
 from observe.test_alerts import RULES, metrics_in
@@ -52,6 +53,14 @@ scheduler: {kind: asha, grace_steps: 20}
 budget: {trials: 4}
 trial: {workers: 0, cpus_per_worker: 0.5}
 concurrent: 1
+"""
+
+# Reward fine-tuning of the watched run's model, a few steps.
+REWARD = """
+name: rewarded
+data: {synthetic: {clips: 120}, frames: 16, height: 16, width: 16}
+reward: {start: START, rewards: {sharpness: 1}, guards: {contrast: 0}, group: 4, learner: nft}
+train: {steps: 2, batch_size: 4, validate_every: 1, validate_clips: 2, log_every: 1}
 """
 
 
@@ -145,6 +154,14 @@ def test_every_query_of_every_dashboard_returns_series(live: Live) -> None:
         return bool(done and done > 60) and all(live.prometheus.query(name) for name in others)
 
     wait_until(trained, 400)
+    rewarded = yaml.safe_load(REWARD.replace("START", live.folder.url))
+    rewarded["model"] = live.folder.config().model.model_dump(mode="json")
+    file = live.log.parent / "rewarded.yaml"
+    file.write_text(yaml.safe_dump(rewarded))
+    subprocess.run(
+        [sys.executable, "-c", VIDGEN, "train", str(file), "--set", f"run={live.folder.url}-2"],
+        env={**live.node.env, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True, timeout=200,
+    )  # fmt: skip
     subprocess.run(
         [sys.executable, "-c", VIDGEN, "evaluate", live.folder.url],
         env=live.node.env, check=True, capture_output=True, timeout=200,

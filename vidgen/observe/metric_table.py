@@ -170,6 +170,36 @@ EVALUATION_SCORE = _gauge(
     (*RUN, "score", "protocol"),
     "Scores of generated clips; protocol is a digest: equal ones compare.",
 )
+REWARD = _gauge(
+    "vidgen_reward",
+    (*RUN, "part"),
+    "Mean reward of what a step made, by reward; part 'total' is the weighted mean.",
+)
+VALIDATION_REWARD = _gauge(
+    "vidgen_validation_reward",
+    (*RUN, "part"),
+    "Reward of the averaged weights on held-out conditions; part 'start' is the start's total.",
+)
+REWARD_GUARD = _gauge(
+    "vidgen_reward_guard_ratio",
+    (*RUN, "part"),
+    "What is held out against cheating, over what the start has of it.",
+    unit="ratio",
+)
+REWARD_DIVERSITY = _gauge(
+    "vidgen_reward_diversity_ratio",
+    RUN,
+    "How far two videos of a held-out condition differ, over how far the start's do.",
+    unit="ratio",
+)
+REWARD_KL = _gauge(
+    "vidgen_reward_kl", RUN, "How far training went from the start, as its learner measures it."
+)
+REWARD_MOVED = _gauge(
+    "vidgen_reward_moved",
+    RUN,
+    "Mean squared distance from what the start makes of the same noise, on held-out conditions.",
+)
 DATASET_CLIPS = _gauge("vidgen_dataset_clips", (*RUN, "split"), "Clips by split.")
 DATASET_SOURCES = _gauge(
     "vidgen_dataset_sources",

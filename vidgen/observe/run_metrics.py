@@ -13,6 +13,7 @@ import psutil
 from vidgen.observe import metric_table as table
 from vidgen.observe.board import Board
 from vidgen.observe.exporter import Exporter
+from vidgen.observe.reward_metrics import set_rewards
 from vidgen.observe.sink import Sink
 from vidgen.storage.tally import TALLY
 
@@ -112,6 +113,7 @@ class RunMetrics(Sink):
                 board.set(table.LOSS, value, turn=loss["turn"] or _MODEL, part=_part(loss))
             elif norm := _NORM.fullmatch(name):
                 board.set(table.GRADIENT_NORM, value, turn=norm["turn"] or _MODEL)
+        set_rewards(board, values)
         if "save_s" in values:
             board.set(table.CHECKPOINT_TIME, time.time())
 
