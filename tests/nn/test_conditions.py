@@ -30,6 +30,17 @@ def test_padding_and_company_change_nothing(encoder: TextEncoder) -> None:
             torch.testing.assert_close(whole[row : row + 1], part, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("captions", [["a red circle"] * 5, ["up", "a", "up", "", "a"], ["a"]])
+def test_many_videos_of_a_caption(encoder: TextEncoder, captions: list[str]) -> None:
+    text = encode_text(captions)
+    learning = encoder(text)
+    with torch.no_grad():
+        reading = encoder(text)
+    for one, other in zip(learning, reading, strict=True):
+        assert one.shape == other.shape
+        torch.testing.assert_close(one.detach(), other, rtol=1e-5, atol=1e-5)
+
+
 def test_every_word_counts(encoder: TextEncoder) -> None:
     _, vectors = encoder(encode_text(["a red circle", "a red square", "a blue circle", ""]))
     assert torch.cdist(vectors, vectors)[~torch.eye(4, dtype=torch.bool)].min() > 0.05

@@ -46,6 +46,12 @@ class TextEncoder(nn.Module):
 
         A row of zeros, no caption, gives a constant. Padding changes nothing.
         """
+        if len(text) > 1 and not torch.is_grad_enabled():
+            # Many videos of a caption, as rollouts are: it is read once.
+            rows, places = text.unique(dim=0, return_inverse=True)
+            if len(rows) < len(text):
+                tokens, vector = self(rows)
+                return tokens[places], vector[places]
         longest = max(1, int((text != 0).sum(dim=1).max()))
         text = text[:, :longest]
         given = (text != 0)[:, None]  # (B, 1, L)
