@@ -50,6 +50,17 @@ def test_a_healthy_run_is_limited_by_arithmetic() -> None:
     assert found.others == []
 
 
+def test_groups_that_teach_nothing() -> None:
+    reward = "reward={start: unused, rewards: {caption: 1}, group: 6}"
+    found = of(reward, alike=0.75)
+    assert found.limit.what == "gpu"
+    (other,) = found.others
+    assert other.what == "rewards"
+    assert "75% of the groups teach nothing: all of a condition's 6 videos" in other.text
+    assert "raise reward.group (now 6)" in other.tries[0]
+    assert of(reward, alike=0.25).others == []
+
+
 def test_decoding() -> None:
     found = of(data_wait_s=0.5, forward_backward_s=0.45, ready_batches=0.1, load_s=0.9, read_s=0.1)
     assert found.limit.what == "decode"

@@ -171,6 +171,14 @@ def test_zero_advantage_changes_nothing(learner: str) -> None:
             assert float(weight.grad.abs().max()) < 1e-6, name
 
 
+def test_more_looks_at_a_rollout_are_looks_at_the_same_rollouts() -> None:
+    one = reward_objective(learner="nft").loss("model", batch(), 0)
+    many = reward_objective(learner="nft", draws=3).loss("model", batch(), 0)
+    assert torch.equal(one.parts["reward"], many.parts["reward"])
+    assert float(many.total) == pytest.approx(float(one.total), rel=0.5)
+    assert float(many.total) != float(one.total)
+
+
 def test_only_the_model_learns() -> None:
     objective = reward_objective(learner="nft")
     objective.loss("model", batch(), 0).total.backward()  # type: ignore[no-untyped-call]
@@ -231,10 +239,10 @@ def dimness(video: Tensor, cond: Condition) -> Tensor:
 dimness.differentiable = True  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("family", ["gan", "recurrent", "convolutional"])
-def test_back_propagation_through_the_sampler(family: str) -> None:
+@pytest.mark.parametrize(("family", "group"), [("gan", 2), ("recurrent", 1), ("convolutional", 2)])
+def test_back_propagation_through_the_sampler(family: str, group: int) -> None:
     objective = reward_objective(
-        family, rewards={f"{__name__}:dimness": 1}, group=2, kl=0.01, learner="auto"
+        family, rewards={f"{__name__}:dimness": 1}, group=group, kl=0.01, learner="auto"
     )
     assert objective.learner.name == "backprop"
     rows = tiny_batch(tiny_config(family))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from vidgen.config.run import RunConfig
 from vidgen.engine.report import write_report
+from vidgen.engine.start import check_start
 from vidgen.engine.train import train
 from vidgen.errors import ConfigError, TrainingError
 from vidgen.storage.run_folder import RunFolder
@@ -68,8 +70,13 @@ def test_cheating_stops_the_run(clips: Path, tmp_path: Path, start: str, capsys:
     text = said.out + said.err
     assert "stopped for reward hacking at step" in text
     assert "motion, which it does not see, fell to" in text
-    steps = [line["step"] for line in RunFolder(str(config.run)).metrics()]
-    assert max(steps) < 200
+    assert "warning: a step compares only 16 videos (train.batch_size 4 x reward.group 4)" in text
+    assert "warning: guards are looked at on only 4 held-out conditions" in text
+    lines = list(RunFolder(str(config.run)).metrics())
+    assert max(line["step"] for line in lines) < 200
+    starts = {line["val_reward_start"] for line in lines if "val_reward_start" in line}
+    assert len(starts) == 1  # the same clips, the same noise, the same start
+    assert lines[-1]["val_reward"] > starts.pop()
 
 
 def test_a_break_changes_nothing(clips: Path, tmp_path: Path, start: str) -> None:
@@ -82,9 +89,18 @@ def test_a_break_changes_nothing(clips: Path, tmp_path: Path, start: str) -> Non
     page = Path(write_report(str(config.run))).read_text()
     for text in (
         ">Reward<", ">Guards, on held-out conditions<", ">Distance from the start<",
-        "motion of the start", "diversity of the start",
+        "motion of the start", "diversity of the start", ">the start, held out ",
+        ">Before and after<", "before: the start", "after: step 6", " before, ", "dark 16",
     ):  # fmt: skip
         assert text in page
+    gallery = page.partition('id="before-after"')[2].partition("</section>")[0]
+    first, last = (
+        base64.b64encode(RunFolder(str(config.run)).store.read(f"samples/step_0000000{step}.mp4"))
+        for step in (0, 6)
+    )
+    assert first != last
+    assert gallery.count("<video") == 2
+    assert gallery.index(first.decode()) < gallery.index(last.decode())
     assert "_error" not in page.partition("Distance from the start")[0].rpartition("Reward")[2]
 
 
@@ -106,10 +122,14 @@ def test_bad_input(clips: Path, tmp_path: Path, start: str) -> None:
     with pytest.raises(TrainingError, match=r"reward 'rl.test_reward_run:broken' .* not finite"):
         train(nan)
     other = rewarded(clips, tmp_path, "other", start)
+    fewer = other.model.model_copy(update={"sample_steps": 2})
+    check_start(other.model_copy(update={"model": fewer}))  # the same weights make videos so too
     wide = other.model.model_copy(update={"width": 48})
     with pytest.raises(
         ConfigError, match=r"reward.start .* has model.width=24, and this config 48"
     ):
         train(other.model_copy(update={"model": wide}))
+    with pytest.raises(ConfigError, match=r"reward.group 1: learner nft compares .* 8 is a good"):
+        train(rewarded(clips, tmp_path, "one", start, group=1))
     with pytest.raises(ConfigError, match="backprop does not work here"):
         train(rewarded(clips, tmp_path, "policy", start, learner="backprop"))

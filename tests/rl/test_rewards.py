@@ -79,6 +79,27 @@ def test_damage_costs_reward(name: str, damage, real: Tensor) -> None:  # type: 
     assert float(bad.mean()) < 0.75 * float(good.mean())
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"), [("motion", frozen), ("sharpness", blurred), ("contrast", torch.ones_like)]
+)
+def test_a_future_is_held_against_its_own_past(name: str, damage, real: Tensor) -> None:  # type: ignore[no-untyped-def]
+    past, future = real[:, :, :8], real[:, :, 8:]
+    reward = build_reward(name)
+    reward.fit(noisy(real))  # what other clips have does not matter then
+    given = Condition(past=past)
+    assert float(scored(reward, name, future, given).min()) > 0.7
+    assert float(scored(reward, name, future, given).mean()) > 0.95
+    assert float(scored(reward, name, damage(future), given).mean()) < 0.8
+    # Unless the band is asked for, or the past is too short to have any of it.
+    fixed = build_reward(name, {"low": 0.0, "high": 9.0})
+    fixed.fit(real)
+    assert float(scored(fixed, name, damage(future), given).min()) > 0.9
+    if name == "motion":
+        reward.fit(real)
+        one = Condition(past=past[:, :, :1])
+        assert bool(torch.equal(reward(future, one), reward(future, Condition())))
+
+
 def test_a_frozen_video_is_coherent_and_smooth_so_motion_must_guard(real: Tensor) -> None:
     for name in ("coherence", "smoothness"):
         reward = build_reward(name)

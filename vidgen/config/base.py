@@ -33,6 +33,8 @@ class FamilyConfig(Strict):
     """Conditions that models of the family can be built with; RunConfig checks."""
     needs: ClassVar[frozenset[ConditionName]] = frozenset()
     """Conditions without which they make nothing."""
+    free: ClassVar[frozenset[str]] = frozenset()
+    """Keys that trained weights do not depend on: of training itself, or of sampling."""
 
     @model_validator(mode="after")
     def _past_has_frames(self) -> FamilyConfig:

@@ -41,15 +41,17 @@ class RewardConfig(Strict):
     policy gradient on group advantages (arXiv:2505.05470); backprop: through the sampler, where
     both it and the rewards can be differentiated; regression: the family's own loss on its best
     rollouts. auto: the first of these that the family takes."""
-    group: Annotated[int, Field(ge=2)] = 8
-    """Videos per condition, which are compared with each other; a batch is train.batch_size
-    conditions."""
+    group: PositiveInt = 8
+    """Videos per condition, which are compared with each other, by all learners but backprop; a
+    batch is train.batch_size conditions."""
     guidance: float | None = Field(default=None, ge=0)
     """Of rollouts; empty: sampling.guidance."""
     kl: float = Field(default=0.1, ge=0)
     """Weight of staying near the start, against the learner's loss."""
     strength: float = Field(default=1.0, gt=0)
     """nft: how far the better rollouts pull away from the worse; policy: unused."""
+    draws: PositiveInt = 1
+    """nft: noise levels that a step sees each rollout at: a look costs less than a rollout."""
     clip: float = Field(default=0.2, gt=0)
     """policy: how far a ratio of probabilities counts."""
     noise: float = Field(default=0.7, gt=0)
@@ -59,6 +61,8 @@ class RewardConfig(Strict):
     guards: dict[str, Ratio] = {"contrast": 0.6, "motion": 0.6, "sharpness": 0.6}
     """Rewards that are not trained for, held out against cheating: the run stops when one of them
     falls below this share of what the start has, on the same held-out conditions."""
+    diversity: Ratio = 0.5
+    """Likewise for how far two videos of a held-out condition differ."""
     real_clips: PositiveInt = 64
     """Training clips from which rewards and guards learn what real video is like."""
 

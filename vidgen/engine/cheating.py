@@ -14,26 +14,27 @@ from vidgen.engine.early_stop import Progress
 
 
 class GuardedProgress(Progress):
-    """Ends a run, besides, as soon as a guard falls below its share of what the start has."""
+    """Ends a run, besides, as soon as a guard, or diversity, falls below its share of what the
+    start has."""
 
     def __init__(
         self, config: EarlyStopConfig, reward: RewardConfig, lines: Iterable[Mapping[str, Any]] = ()
     ) -> None:
-        self._floors = reward.guards
-        self._first: float | None = None  # reward of the start, or of the first validation
+        self._floors = {f"guard_{name}": (name, floor) for name, floor in reward.guards.items()}
+        self._floors["diversity"] = ("diversity", reward.diversity)
         self._fallen: dict[int, str] = {}
         super().__init__(config, lines)
 
     def see(self, step: int, scores: Mapping[str, float]) -> bool:
-        reward = scores["val_reward"]
-        self._first = reward if self._first is None else self._first
-        for name, floor in self._floors.items():
-            now, first = scores[f"val_guard_{name}"], scores[f"val_guard_{name}_start"]
+        before, reward = scores["val_reward_start"], scores["val_reward"]
+        for part, (name, floor) in self._floors.items():
+            now, first = scores[f"val_{part}"], scores[f"val_{part}_start"]
             if now < floor * first:
+                key = "diversity" if part == "diversity" else f"guards.{name}"
                 self._fallen[step] = (
                     f"stopped for reward hacking at step {step}: the reward went from "
-                    f"{self._first:.3f} to {reward:.3f}, but {name}, which it does not see, fell "
-                    f"to {now:.3f} from the start's {first:.3f} (reward.guards.{name}: {floor:g})"
+                    f"{before:.3f} to {reward:.3f}, but {name}, which it does not see, fell "
+                    f"to {now:.3f} from the start's {first:.3f} (reward.{key}: {floor:g})"
                 )
                 break
         return super().see(step, scores)

@@ -126,6 +126,8 @@ class _Run:
                 self.validate()
                 if job.progress.ended() is not None:
                     return
+            if job.config.reward is not None and state.step == 0:
+                self.sample()  # what the start makes, for the end to be seen beside it
             todo = range(state.step, train.steps)
             for _, batch in zip(todo, self.meter.steps(stream), strict=False):
                 self.watchdog.beat("training", state.step + 1)

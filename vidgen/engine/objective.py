@@ -25,6 +25,17 @@ def objective_of(config: RunConfig) -> Objective:
     return RewardObjective(reward, base, guidance=guidance)
 
 
+def doubts_of(objective: Objective, config: RunConfig) -> list[str]:
+    """What about a reward run is too small to learn from; nothing about other runs."""
+    if config.reward is None:
+        return []
+    from vidgen.rl.objective import RewardObjective
+    from vidgen.rl.size import doubts
+
+    assert isinstance(objective, RewardObjective)
+    return doubts(config.reward, config.train, compares=objective.learner.compares)
+
+
 def begin(objective: Objective, weights: Mapping[str, Tensor]) -> None:
     """Give a reward objective the weights it starts with."""
     from vidgen.rl.objective import RewardObjective

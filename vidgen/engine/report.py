@@ -62,6 +62,7 @@ def build_page(folder: RunFolder) -> Page:
         evaluation = None
     evaluations = Evaluation.read_all(folder)
     samples, asked = _samples(folder)
+    before_after, before_after_note = _before_after(folder, config, lines)
     bench = read_bench(folder)
     return Page(
         name=config.name,
@@ -79,6 +80,8 @@ def build_page(folder: RunFolder) -> Page:
         speed=speed_grid([("", bench)]) if bench else None,
         verdict=bench["verdict"].capitalize() if bench else "",
         charts=_charts(lines),
+        before_after=before_after,
+        before_after_note=before_after_note,
         samples=samples,
         sample_captions=asked,
         data=data_section(config),
@@ -209,11 +212,7 @@ def _charts(lines: list[Line]) -> list[Chart]:
 
 def _samples(folder: RunFolder) -> tuple[list[Video], list[str]]:
     """The real clips and grids evenly spread over training, to the newest; what was asked."""
-    found = [
-        (int(match.group(1)), stat.key)
-        for stat in folder.store.list("samples/")
-        if (match := re.fullmatch(r"samples/step_(\d{8})\.mp4", stat.key))
-    ]
+    found = _sampled(folder)
     if not found:
         return [], []
     count = min(MAX_SAMPLES, len(found))
@@ -226,6 +225,35 @@ def _samples(folder: RunFolder) -> tuple[list[Video], list[str]]:
     except NotFoundInStore:
         return videos, []
     return videos, [v.get("caption") or v.get("label") or v["clip"] for v in asked["videos"]]
+
+
+def _sampled(folder: RunFolder) -> list[tuple[int, str]]:
+    """(step, key) of the sample grids, in order of steps."""
+    return [
+        (int(match.group(1)), stat.key)
+        for stat in folder.store.list("samples/")
+        if (match := re.fullmatch(r"samples/step_(\d{8})\.mp4", stat.key))
+    ]
+
+
+def _before_after(
+    folder: RunFolder, config: RunConfig, lines: list[Line]
+) -> tuple[list[Video], str]:
+    """Of a reward run: what its start made and what it makes now, and what that was worth."""
+    found = _sampled(folder)
+    if config.reward is None or len(found) < 2 or found[0][0] != 0:
+        return [], ""
+    step, newest = found[-1]
+    videos = [
+        Video(data=folder.store.read(found[0][1]), title="before: the start"),
+        Video(data=folder.store.read(newest), title=f"after: step {step:,}"),
+    ]
+    note = "The same held-out conditions and the same noise; what changed is the model."
+    before, after = column(lines, "val_reward_start"), column(lines, "val_reward")
+    if before and after:
+        note += f" Reward on held-out conditions: {before[-1][1]:.3g} before, {after[-1][1]:.3g} "
+        note += f"at step {after[-1][0]:,}."
+    return videos, note
 
 
 def _pairs(folder: RunFolder, evaluation: Evaluation) -> list[Pair]:

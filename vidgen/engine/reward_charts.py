@@ -34,7 +34,11 @@ def reward_charts(names: Iterable[str], column: Callable[[str], Points]) -> list
         for name in known
         if name.startswith("reward_")
     ]
-    both = [series("reward", "training", smooth=True), series("val_reward", "held out", dots=True)]
+    both = [
+        series("reward", "training", smooth=True),
+        series("val_reward", "held out", dots=True),
+        series("val_reward_start", "the start, held out", dots=True),
+    ]
     moved = [series("kl", "training", smooth=True), series("val_moved", "held out", dots=True)]
     return [
         draw("Reward", both),
@@ -42,6 +46,7 @@ def reward_charts(names: Iterable[str], column: Callable[[str], Points]) -> list
         draw("Guards, on held-out conditions", validated("val_guard_")),
         draw("Diversity of two videos of a condition", validated("val_diversity")),
         draw("Distance from the start", moved),
+        draw("Groups whose videos all score the same", [series("alike", "share", smooth=True)]),
     ]
 
 

@@ -11,7 +11,10 @@ from vidgen.storage.run_folder import RunFolder
 
 
 def check_start(config: RunConfig) -> None:
-    """Raise ConfigError, naming the first key, when the start is of another shape than this run."""
+    """Raise ConfigError, naming the first key, when the start is of another shape than this run.
+
+    Keys that the family calls free may differ: rollouts in fewer steps cost less.
+    """
     if config.reward is None:
         return
     there = RunFolder(config.reward.start, config.storage).config()
@@ -23,7 +26,8 @@ def check_start(config: RunConfig) -> None:
         **{f"model.{k}": v for k, v in there.model.model_dump(mode="json").items()},
         **{f"data.{k}": getattr(there.data, k) for k in ("frames", "height", "width", "labels")},
     }
-    for key in sorted(here.keys() | then.keys()):
+    free = {f"model.{name}" for name in type(config.model).free}
+    for key in sorted((here.keys() | then.keys()) - free):
         if here.get(key) != then.get(key):
             raise ConfigError(
                 f"reward.start {config.reward.start} has {key}={then.get(key)!r}, and this config "

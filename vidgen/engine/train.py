@@ -14,7 +14,7 @@ from vidgen.engine.continuing import finished_step, prepare_run
 from vidgen.engine.distributed import Ranks, join_ranks
 from vidgen.engine.export import export_model, is_exported
 from vidgen.engine.loop import Job, run_loop
-from vidgen.engine.objective import show_real_clips
+from vidgen.engine.objective import doubts_of, show_real_clips
 from vidgen.engine.sinks import open_sinks
 from vidgen.engine.start import starting_weights
 from vidgen.engine.state import State
@@ -89,6 +89,8 @@ def run_rank(
         state.loaded(step)
     if ranks.lead:
         display.say(state.describe(ranks.world))
+        for doubt in doubts_of(state.objective, config):
+            display.say(f"warning: {doubt}")
         if state.step < config.train.steps and is_exported(folder):
             folder.store.delete(EXPORT)  # of fewer steps
     progress = progress_of(

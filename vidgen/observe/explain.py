@@ -19,6 +19,7 @@ _PAUSES = 0.05  # likewise for validation, samples, checkpoints
 _LAGS = 0.1  # share of a step by which the slowest rank is late
 _READS = 0.5  # share of the loading that is reading, from which the store is the cause
 _LOW_MFU = 0.3
+_ALIKE = 0.5  # share of groups that teach nothing
 _NOTICE_S = 30.0  # before a node goes, unless the pool says otherwise
 
 Line = Mapping[str, Any]
@@ -29,7 +30,8 @@ class Finding:
     """Something that costs time.
 
     Attributes:
-        what: decode, store, gpu, checkpoint, straggler, validation, samples, restarts, other.
+        what: decode, store, gpu, checkpoint, straggler, validation, samples, restarts, rewards,
+            other.
         share: of the run's time; 0 where it has none.
         text: what was seen, in a sentence or two with the numbers.
         tries: what may help, the most promising first.
@@ -94,6 +96,7 @@ def explain(config: RunConfig, lines: Sequence[Line]) -> Explanation | None:
         *_pauses(config, shares, pauses),
         *_checkpoints(lines),
         *_restarts(lines),
+        *_rewards(config, spans),
     ]
     compute = _compute(config, shares["compute"], spans)
     costly = sorted((each for each in found if each.share), key=lambda each: -each.share)
@@ -254,6 +257,25 @@ def _restarts(lines: Sequence[Line]) -> list[Finding]:
             text=f"The run was started {starts} times, {preemptions} of them after a node was "
             "announced to go away; each start does the steps since the last checkpoint again.",
             tries=["read why: vidgen-cloud logs RUN", "lower train.checkpoint_every"],
+        )
+    ]
+
+
+def _rewards(config: RunConfig, spans: Sequence[tuple[Line, int]]) -> list[Finding]:
+    alike = [float(line["alike"]) for line, _ in spans if "alike" in line]
+    if config.reward is None or not alike or fmean(alike) < _ALIKE:
+        return []
+    return [
+        Finding(
+            what="rewards",
+            share=0.0,
+            text=f"{fmean(alike):.0%} of the groups teach nothing: all of a condition's "
+            f"{config.reward.group} videos score the same.",
+            tries=[
+                f"raise reward.group (now {config.reward.group}): more videos differ more",
+                "give a reward that says more than right or wrong, or a second one",
+                "end here: a reward that is always at its best is reached",
+            ],
         )
     ]
 

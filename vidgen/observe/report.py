@@ -126,6 +126,8 @@ class Page:
     speed: Grid | None
     verdict: str
     charts: list[Chart]
+    before_after: list[Video]
+    before_after_note: str
     samples: list[Video]
     sample_captions: list[str]
     data: DataSection

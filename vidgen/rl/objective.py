@@ -48,7 +48,7 @@ class RewardObjective(Objective):
         self.behaviour, self.start = _frozen(base.model), _frozen(base.model)
         self.rewards = Scorer(config.rewards, config.options)
         self.guards = Scorer(dict.fromkeys(config.guards, 1.0), config.options)
-        kind = choose_learner(config.learner, base, self.rewards.differentiable)
+        kind = choose_learner(config, base, self.rewards.differentiable)
         self.learner = kind(config, base, self.behaviour, self.start)
         if isinstance(self.learner, Backprop):
             self.learner.score = lambda video, cond: self.rewards.weighted(
@@ -78,45 +78,48 @@ class RewardObjective(Objective):
     def loss(self, turn: str, batch: Batch, step: int) -> Losses:
         """Losses of the learner on new rollouts for the batch's conditions.
 
-        Parts besides the learner's: reward and reward_NAME, means over the rollouts.
+        Parts besides the learner's: reward and reward_NAME, means over the rollouts; alike, the
+        share of groups whose videos all score the same, where the learner compares them.
         """
         self._follow(step)
+        group = self.config.group
         videos, seeds, hows = [], [], []
-        for row, seed in enumerate(batch.seed.tolist()):
-            stream = Generator().manual_seed(seed)
-            cond = self._asked(batch, row).map(self._grouped)
-            video, how = self.learner.make(cond, self.config.group, self.guidance, stream)
+        for part in self._parts(batch):
+            stream = Generator().manual_seed(int(part.seed[0]))
+            cond = self._asked(part, group)
+            video, how = self.learner.make(cond, len(part) * group, self.guidance, stream)
             videos.append(video)
             hows.append(how)
-            seeds.append(torch.randint(2**62, (self.config.group,), generator=stream))
-        video = torch.cat(videos)
-        cond = batch.cond.only(*self.model.conditions).map(
-            lambda value: value.repeat_interleave(self.config.group, 0)
-        )
+            seeds.append(torch.randint(2**62, (len(video),), generator=stream))
+        video, cond = torch.cat(videos), self._asked(batch, group)
         with torch.no_grad():
             scores = self.rewards(video, cond)
-            advantage = self.rewards.advantages(scores, self.config.group)
+            advantage = self.rewards.advantages(scores, group)
         rollouts = Rollouts(
             video=video, cond=cond, seed=torch.cat(seeds), advantage=advantage, how=hows
         )
         losses = self.learner.loss(rollouts, self.guidance)
-        means = {f"reward_{name}": score.mean() for name, score in scores.items()}
-        reward = self.rewards.weighted(scores).mean()
-        return Losses(total=losses.total, parts={"reward": reward, **means, **losses.parts})
+        parts = {"reward": self.rewards.weighted(scores).mean()}
+        parts |= {f"reward_{name}": score.mean() for name, score in scores.items()}
+        if self.learner.compares:
+            parts["alike"] = (advantage.reshape(-1, group) == 0).all(1).float().mean()
+        return Losses(total=losses.total, parts={**parts, **losses.parts})
 
     @torch.no_grad()
     def validation_loss(self, batch: Batch) -> Losses:
         """`total` is the weighted reward of held-out conditions, negative, (B,).
 
-        Parts: reward, reward_NAME, guard_NAME and guard_NAME_start, diversity and diversity_start
+        Parts: reward and reward_start, what the start gets; reward_NAME; guard_NAME and
+        guard_NAME_start; diversity and diversity_start
         (mean absolute difference of two videos of a condition), moved (mean squared distance from
         what the start makes of the same noise).
         """
         now, first = self._pairs(self.model, batch), self._start_pairs(batch)
-        cond = batch.cond.only(*self.model.conditions)
+        cond = self._asked(batch, 1)
         scores = self.rewards(now[:, 0], cond)
         reward = self.rewards.weighted(scores)
         parts = {"reward": reward, **{f"reward_{name}": s for name, s in scores.items()}}
+        parts["reward_start"] = self.rewards.weighted(self.rewards(first[:, 0], cond))
         for name, score in self.guards(now[:, 0], cond).items():
             parts[f"guard_{name}"] = score
         for name, score in self.guards(first[:, 0], cond).items():
@@ -138,25 +141,31 @@ class RewardObjective(Objective):
             for kept, now in zip(self.behaviour.buffers(), self.model.buffers(), strict=True):
                 kept.copy_(now)
 
-    def _asked(self, batch: Batch, row: int) -> Condition:
-        return batch.cond.only(*self.model.conditions)[row : row + 1]
+    def _parts(self, batch: Batch) -> list[Batch]:
+        """What is made in one go: a condition's videos come from its own seed. All of them where
+        chance has no part."""
+        if not self.model.random:
+            return [batch]
+        return [batch[row : row + 1] for row in range(len(batch))]
 
-    def _grouped(self, value: Tensor) -> Tensor:
-        return value.expand(self.config.group, *value.shape[1:])
+    def _asked(self, batch: Batch, times: int) -> Condition:
+        """The conditions, each so many times over."""
+        return batch.cond.only(*self.model.conditions).map(
+            lambda value: value.repeat_interleave(times, 0)
+        )
 
     def _pairs(self, model: VideoModel, batch: Batch) -> Tensor:
         """(B, 2, C, T, H, W), each pair from its condition's own seed."""
-        return torch.stack(
-            [
-                model.sample(
-                    self._asked(batch, row).map(lambda v: v.expand(_PAIR, *v.shape[1:])),
-                    _PAIR,
-                    guidance=self.guidance,
-                    generator=Generator().manual_seed(seed),
-                ).float()
-                for row, seed in enumerate(batch.seed.tolist())
-            ]
-        )
+        made = [
+            model.sample(
+                self._asked(part, _PAIR),
+                len(part) * _PAIR,
+                guidance=self.guidance,
+                generator=Generator().manual_seed(int(part.seed[0])),
+            )
+            for part in self._parts(batch)
+        ]
+        return torch.cat(made).float().unflatten(0, (len(batch), _PAIR))
 
     def _start_pairs(self, batch: Batch) -> Tensor:
         """What the start makes, which stays the same: made once."""

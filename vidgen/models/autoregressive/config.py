@@ -17,6 +17,9 @@ class Config(FamilyConfig):
     """A causal transformer over the tokens of a codec, frame by frame, row by row."""
 
     reads: ClassVar = frozenset({"label", "text", "image", "sketch", "past"})
+    free: ClassVar = frozenset(
+        {"dropout", "stochastic_depth", "condition_dropout", "temperature", "top"}
+    )
     family: Literal["autoregressive"] = "autoregressive"
     codec: CodecConfig | None = None
     """A trained vae with levels, whose tokens are written."""

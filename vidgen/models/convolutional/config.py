@@ -18,6 +18,7 @@ class Config(FamilyConfig):
 
     reads: ClassVar = frozenset({"past"})
     needs: ClassVar = frozenset({"past"})
+    free: ClassVar = frozenset({"dropout", "stochastic_depth", "loss"})
     family: Literal["convolutional"] = "convolutional"
     conditions: tuple[ConditionName, ...] = ("past",)
     past_frames: int = Field(default=8, ge=0)

@@ -21,6 +21,12 @@ class Config(FamilyConfig):
 
     any_size: ClassVar[bool] = True
     reads: ClassVar = frozenset({"label", "text", "image", "sketch", "past"})
+    free: ClassVar = frozenset(
+        {
+            "dropout", "stochastic_depth", "condition_dropout", "uniform_share", "least_noise",
+            "sampler", "sample_steps",
+        }
+    )  # fmt: skip
     family: Literal["flow"] = "flow"
     codec: CodecConfig | None = None
     """A trained VAE to work on the latents of; empty: on pixels."""

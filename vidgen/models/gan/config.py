@@ -17,6 +17,9 @@ class Config(FamilyConfig):
     """A generator of whole clips and the discriminator that teaches it."""
 
     reads: ClassVar = frozenset({"label", "text", "image"})
+    free: ClassVar = frozenset(
+        {"critic_widths", "loss", "penalty", "penalty_every", "augment", "augment_speed"}
+    )
     family: Literal["gan"] = "gan"
     noise: PositiveInt = 64
     """Numbers that a clip is drawn from."""

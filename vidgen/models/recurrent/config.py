@@ -17,6 +17,7 @@ class Config(FamilyConfig):
 
     reads: ClassVar = frozenset({"past"})
     needs: ClassVar = frozenset({"past"})
+    free: ClassVar = frozenset({"dropout", "truth_until", "truncate", "loss"})
     family: Literal["recurrent"] = "recurrent"
     conditions: tuple[ConditionName, ...] = ("past",)
     past_frames: int = Field(default=8, ge=0)

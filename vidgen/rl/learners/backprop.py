@@ -20,6 +20,7 @@ class Backprop(Learner):
     """For one-pass models and rewards that can be differentiated."""
 
     name = "backprop"
+    compares = False
     score: Score
 
     @classmethod
@@ -28,22 +29,19 @@ class Backprop(Learner):
             return "its sampler keeps no gradient"
         return None if differentiable else "a reward cannot be differentiated"
 
-    @torch.no_grad()
     def make(
         self, cond: Condition, n: int, guidance: float, generator: Generator
     ) -> tuple[Tensor, Any]:
         state = generator.get_state()
-        return self.model.sample(cond, n, guidance=guidance, generator=generator), (cond, n, state)
+        video = self.model.sample_with_grad(cond, n, generator=generator)
+        return video.detach(), (cond, video, state)
 
     def loss(self, rollouts: Rollouts, guidance: float) -> Losses:
         rewards, apart = [], []
-        for cond, n, state in rollouts.how:
+        for cond, video, state in rollouts.how:
             generator = Generator()
             generator.set_state(state)
-            video = self.model.sample_with_grad(cond, n, generator=generator)
-            with torch.no_grad():
-                generator.set_state(state)
-                first = self.start.sample(cond, n, generator=generator)
+            first = self.start.sample(cond, len(video), generator=generator)
             rewards.append(self.score(video, cond))
             apart.append(per_sample((video - first).square()))
         reward, gap = torch.cat(rewards).mean(), torch.cat(apart).mean()

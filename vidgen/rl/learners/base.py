@@ -46,6 +46,8 @@ class Learner(ABC):
     """
 
     name: ClassVar[str]
+    # Whether it learns from how videos of a condition differ, so that there must be several.
+    compares: ClassVar[bool] = True
 
     def __init__(
         self, config: RewardConfig, objective: Objective, behaviour: VideoModel, start: VideoModel

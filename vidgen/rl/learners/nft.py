@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from vidgen.models.base import Objective
 from vidgen.models.learnable import Denoiser, Noising
@@ -30,15 +31,21 @@ class Nft(Learner):
         return "the model removes no noise"
 
     def loss(self, rollouts: Rollouts, guidance: float) -> Losses:
-        batch = Batch(video=rollouts.video, cond=rollouts.cond, seed=rollouts.seed)
+        draws = self.config.draws
+        cond = rollouts.cond.map(lambda value: _again(value, draws))
+        batch = Batch(
+            video=_again(rollouts.video, draws),
+            cond=cond,
+            seed=torch.cat([rollouts.seed + n for n in range(draws)]),
+        )
         made = cast(Noising, self.objective).noised(batch)
-        cond = rollouts.cond
+        advantage = _again(rollouts.advantage, draws)  # (K B G,) for K draws
         now = cast(Denoiser, self.model).estimate(made.noisy, made.t, cond)
         with torch.no_grad():
             before = cast(Denoiser, self.behaviour).estimate(made.noisy, made.t, cond)
             first = cast(Denoiser, self.start).estimate(made.noisy, made.t, cond)
         strength = self.config.strength
-        good = (0.5 + 0.5 * rollouts.advantage / _FULL).clamp(0, 1)  # (B G,)
+        good = (0.5 + 0.5 * advantage / _FULL).clamp(0, 1)
         step = strength * (now - before)
         better = per_sample((before + step - made.clean).square())
         worse = per_sample((before - step - made.clean).square())
@@ -48,3 +55,8 @@ class Nft(Learner):
             total=contrast.mean() / strength + self.config.kl * apart.mean(),
             parts={"contrast": contrast.mean().detach(), "kl": apart.mean().detach()},
         )
+
+
+def _again(rows: Tensor, times: int) -> Tensor:
+    """All rows, that many times over."""
+    return rows.repeat(times, *[1] * (rows.ndim - 1))

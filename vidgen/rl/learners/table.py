@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vidgen.config.reward import RewardConfig
 from vidgen.errors import ConfigError
 from vidgen.models.base import Objective
 from vidgen.rl.learners.backprop import Backprop
@@ -15,18 +16,24 @@ LEARNERS: dict[str, type[Learner]] = {
 }
 
 
-def choose_learner(wanted: str, objective: Objective, differentiable: bool) -> type[Learner]:
+def choose_learner(
+    config: RewardConfig, objective: Objective, differentiable: bool
+) -> type[Learner]:
     """The learner of a name, or for 'auto' the first that fits.
 
     Raises ConfigError, naming those that work, when the family or the rewards do not suit it.
     """
     reasons = {name: each.refuses(objective, differentiable) for name, each in LEARNERS.items()}
     able = [name for name, why in reasons.items() if why is None]
-    if wanted == "auto":
-        return LEARNERS[able[0]]
+    wanted = able[0] if config.learner == "auto" else config.learner
     if (why := reasons[wanted]) is not None:
         raise ConfigError(
             f"reward.learner {wanted} does not work here: {why}",
             expected=f"one of: {', '.join(able)}, or auto",
+        )
+    if LEARNERS[wanted].compares and config.group < 2:
+        raise ConfigError(
+            f"reward.group {config.group}: learner {wanted} compares videos of a condition",
+            expected="2 or more; 8 is a good start",
         )
     return LEARNERS[wanted]

@@ -10,6 +10,7 @@ from torch import Tensor
 from vidgen.rl.rewards.base import Reward
 from vidgen.types import Condition
 
+_NEAR = 0.1  # what is left and right of a clip's own past
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -17,17 +18,20 @@ class Level(Reward):
     """1 inside the band, falling with the ratio outside of it.
 
     Args:
-        low, high: the band; empty: the 10 % and 90 % quantiles of real clips.
+        low, high: the band; empty: for a model that goes on from past frames, near what those
+            frames have; for others, the 10 % and 90 % quantiles of real clips.
         above: whether more than the band is as bad as less.
     """
 
     floor = 1e-4  # below it a measurement is rounding noise
+    least = 1  # frames that can be measured
     differentiable = True
 
     def __init__(
         self, low: float | None = None, high: float | None = None, *, above: bool = True
     ) -> None:
         self.low, self.high, self._above = low, high, above
+        self._given = low is not None or high is not None
 
     @abstractmethod
     def measure(self, video: Tensor) -> Tensor:
@@ -45,9 +49,15 @@ class Level(Reward):
         assert self.low is not None, "fit it first"
         assert self.high is not None, "fit it first"
         found = self.measure(video) + self.floor
-        share = (found / (self.low + self.floor)).clamp_max(1)
+        low: Tensor | float = self.low + self.floor
+        high: Tensor | float = self.high + self.floor
+        if not self._given and cond.past is not None and cond.past.shape[2] >= self.least:
+            # Clips differ more from each other than one from its own past.
+            own = self.measure(cond.past.to(video)) + self.floor
+            low, high = (1 - _NEAR) * own, (1 + _NEAR) * own
+        share = (found / low).clamp_max(1)
         if self._above:
-            share = share * ((self.high + self.floor) / found).clamp_max(1)
+            share = share * (high / found).clamp_max(1)
         return share
 
 

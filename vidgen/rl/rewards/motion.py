@@ -11,6 +11,7 @@ class Motion(Level):
     """Mean absolute change of brightness from frame to frame."""
 
     reads = "pairs of neighbouring frames"
+    least = 2
 
     def measure(self, video: Tensor) -> Tensor:
         return luma(video).diff(dim=1).abs().flatten(1).mean(1)
