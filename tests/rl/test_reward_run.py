@@ -123,7 +123,8 @@ def test_bad_input(clips: Path, tmp_path: Path, start: str) -> None:
         train(nan)
     other = rewarded(clips, tmp_path, "other", start)
     fewer = other.model.model_copy(update={"sample_steps": 2})
-    check_start(other.model_copy(update={"model": fewer}))  # the same weights make videos so too
+    data = other.data.model_copy(update={"labels": ("dark", "light")})
+    check_start(other.model_copy(update={"model": fewer, "data": data}))  # the same weights suit it
     wide = other.model.model_copy(update={"width": 48})
     with pytest.raises(
         ConfigError, match=r"reward.start .* has model.width=24, and this config 48"
