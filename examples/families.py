@@ -24,12 +24,14 @@ class Row:
     Attributes:
         goal: score, and how it must compare: ("psnr", ">=", 30.0).
         codec: recipe that must be trained first.
+        latents: whether to write the codec's latents of all clips once, before training.
     """
 
     recipe: str
     family: str
     goals: tuple[tuple[str, str, float], ...]
     codec: str = ""
+    latents: bool = False
     settings: tuple[str, ...] = ()
 
 
@@ -40,7 +42,7 @@ ROWS = (
     ),
     Row(recipe="shapes-vae", family="vae", goals=(("psnr", ">=", 30.0),)),
     Row(
-        recipe="shapes-latent-flow", family="flow, latents", codec="shapes-vae",
+        recipe="shapes-latent-flow", family="flow, latents", codec="shapes-vae", latents=True,
         goals=(("colour_right", ">=", 0.9), ("direction_right", ">=", 0.9)),
     ),
     Row(recipe="shapes-vae-tokens", family="vae, tokens", goals=(("psnr", ">=", 26.0),)),
@@ -98,10 +100,18 @@ def _train(row: Row, folder: Path, settings: list[str]) -> float:
     if row.codec:
         sets.append(f"model.codec.run={folder / row.codec}")
     began = time.time()
-    _vidgen("train", row.recipe, *[part for each in sets for part in ("--set", each)])
+    if row.latents:
+        cache = f"{run}-latents"
+        _vidgen("data", "encode", row.recipe, cache, *_flags(sets))
+        sets.append(f"model.codec.cache={cache}")
+    _vidgen("train", row.recipe, *_flags(sets))
     minutes = (time.time() - began) / 60
     record.write_text(json.dumps(minutes))
     return minutes
+
+
+def _flags(sets: list[str]) -> list[str]:
+    return [part for each in sets for part in ("--set", each)]
 
 
 def _scores(row: Row, folder: Path) -> dict[str, float]:

@@ -97,6 +97,17 @@ def test_penalties_come_every_so_often_and_count_for_the_steps_between() -> None
     torch.testing.assert_close(without.total.detach(), without.parts["marks"])
 
 
+def test_coarse_colours_count_less_and_less() -> None:
+    objective = gan(coarse=2.0, coarse_until=10, augment=0)
+    batch = tiny_batch(tiny_config("gan"))
+    for step, weight in ((0, 2.0), (5, 1.0), (10, 0.0), (11, 0.0)):
+        losses = objective.loss("model", batch, step)
+        coarse = losses.parts.get("coarse", torch.zeros(()))
+        more = losses.total - losses.parts["fooling"]
+        torch.testing.assert_close(more.detach(), weight * coarse)
+        assert bool(coarse > 0) == bool(weight)
+
+
 @pytest.mark.parametrize("name", ["label", "text", "image"])
 def test_generator_and_discriminator_see_each_condition(name: str) -> None:
     objective = gan(conditions=[name])
@@ -105,7 +116,7 @@ def test_generator_and_discriminator_see_each_condition(name: str) -> None:
     noise = torch.randn(4, 8)
     made, differently = (objective.model.make(noise, cond) for cond in (batch.cond, other))
     assert not torch.allclose(made, differently, atol=1e-4)
-    marks = [objective._mark(cond)(batch.video) for cond in (batch.cond, other)]
+    marks = [objective._mark(cond, 4)(batch.video) for cond in (batch.cond, other)]
     assert not torch.allclose(*marks, atol=1e-5)
 
 

@@ -39,6 +39,12 @@ class Config(FamilyConfig):
     """Weight of the discriminator's squared gradients at real (R1) and made (R2) clips."""
     penalty_every: PositiveInt = 4
     """Steps between those penalties, which count as many times as much (arXiv:1912.04958)."""
+    coarse: Weight = 0.0
+    """Weight, at the first step, of squared differences in coarse colours from the real clip of the
+    same condition (as in arXiv:1611.07004): what is asked for is learned from them sooner than from
+    a discriminator."""
+    coarse_until: PositiveInt = 1000
+    """Step by which that weight has fallen to nothing: from there on clips may differ."""
     grow: tuple[PositiveInt, ...] = ()
     """Progressive growing (arXiv:1710.10196): the step at which each finer level comes in, as many
     as there are levels after the first. Empty: all levels from the start."""

@@ -149,7 +149,14 @@ class Discriminator(nn.Module):
         self.mark = nn.Linear(2 * config.condition_width, 1, bias=config.loss == "hinge")
         self.ask = nn.Linear(config.condition_width, 2 * config.condition_width, bias=False)
 
-    def forward(self, video: Tensor, cond: Condition, level: int, fade: float) -> Tensor:
+    def asked(self, cond: Condition, n: int) -> Tensor:
+        """What a condition asks for, (B, 2 E); the same for every clip that it is compared with."""
+        told: Tensor = self.ask(self.condition(cond, n, self.ask.weight.device))
+        return told
+
+    def forward(
+        self, video: Tensor, asked: Tensor, cond: Condition, level: int, fade: float
+    ) -> Tensor:
         """(B, C, T', H', W') of the size of `level` to marks (B, 1); `fade` as in Generator."""
         if self.image and cond.image is not None:
             size = (video.shape[3], video.shape[4])
@@ -165,9 +172,8 @@ class Discriminator(nn.Module):
             if n == level and n and fade < 1:
                 x = torch.lerp(self._enter(F.avg_pool3d(video, 2), n - 1), x, fade)
         x = F.leaky_relu(self.leave(x.flatten(1)), 0.2)  # (B, 2 E)
-        told = self.ask(self.condition(cond, len(x), x.device))
-        asked = (told * x).sum(1, keepdim=True) / x.shape[1] ** 0.5
-        mark: Tensor = self.mark(x) + asked
+        fits = (asked * x).sum(1, keepdim=True) / x.shape[1] ** 0.5
+        mark: Tensor = self.mark(x) + fits
         return mark.float()
 
     def _enter(self, video: Tensor, level: int) -> Tensor:

@@ -76,10 +76,7 @@ class GanObjective(Objective):
         there first, and no discriminator has a say."""
         cond = batch.cond.only(*self.model.conditions)
         made = self.model.make(self._noise(batch, _MAKER), cond)
-        t, h, w = (max(1, side // 8) for side in batch.video.shape[2:])
-        size = (t, h, w)
-        far = F.adaptive_avg_pool3d(made, size) - F.adaptive_avg_pool3d(batch.video, size)
-        error = far.square().flatten(1).mean(1)
+        error = _coarse_error(made, batch.video)
         return Losses(total=error, parts={"coarse": error})
 
     def _critic(self, batch: Batch, real: Tensor, cond: Condition, step: int) -> Losses:
@@ -89,7 +86,7 @@ class GanObjective(Objective):
             made = self.model.make(self._noise(batch, _MADE), cond)
         real = augmented(real, self.often, draw_changes(batch.seed, _REAL))
         made = augmented(made, self.often, draw_changes(batch.seed, _MADE))
-        mark = self._mark(cond)
+        mark = self._mark(cond, len(batch))
         above, below = mark(real), mark(made)
         marks = critic_loss(config.loss, above, below)
         self._remember(above, below)
@@ -102,16 +99,27 @@ class GanObjective(Objective):
 
     def _maker(self, batch: Batch, real: Tensor, cond: Condition, step: int) -> Losses:
         made = self.model.make(self._noise(batch, _MAKER), cond)
-        mark = self._mark(cond)
+        mark = self._mark(cond, len(batch))
         above = mark(augmented(real, self.often, draw_changes(batch.seed, _REAL)))
         below = mark(augmented(made, self.often, draw_changes(batch.seed, _MAKER)))
         fooling = fooling_loss(self.config.loss, above, below).mean()
-        return Losses(total=fooling + _zero(self.model), parts={"fooling": fooling.detach()})
+        total, parts = fooling + _zero(self.model), {"fooling": fooling.detach()}
+        if share := self._coarse_share(step):
+            coarse = _coarse_error(made, batch.video).mean()
+            total = total + self.config.coarse * share * coarse
+            parts["coarse"] = coarse.detach()
+        return Losses(total=total, parts=parts)
 
-    def _mark(self, cond: Condition) -> partial[Tensor]:
-        """The discriminator at the level in use."""
+    def _coarse_share(self, step: int) -> float:
+        """How much of `coarse` still counts."""
+        config = self.config
+        return max(0.0, 1 - step / config.coarse_until) if config.coarse else 0.0
+
+    def _mark(self, cond: Condition, n: int) -> partial[Tensor]:
+        """The discriminator at the level in use, for clips that a condition asks for."""
         level, fade = int(self.model.level), float(self.model.fade)
-        return partial(self.critic, cond=cond, level=level, fade=fade)
+        asked = self.critic.asked(cond, n)
+        return partial(self.critic, asked=asked, cond=cond, level=level, fade=fade)
 
     def _noise(self, batch: Batch, salt: int) -> Tensor:
         rows = [
@@ -147,6 +155,13 @@ class GanObjective(Objective):
         self.sure.zero_()
         self.seen.zero_()
         self.at.fill_(step)
+
+
+def _coarse_error(made: Tensor, real: Tensor) -> Tensor:
+    """Mean squared difference of boxes of 8 x 8 x 8 pixels, (B,); `made` may be smaller."""
+    t, h, w = (max(1, side // 8) for side in real.shape[2:])
+    far = F.adaptive_avg_pool3d(made, (t, h, w)) - F.adaptive_avg_pool3d(real, (t, h, w))
+    return far.square().flatten(1).mean(1)
 
 
 def _zero(network: nn.Module) -> Tensor:
