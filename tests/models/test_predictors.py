@@ -8,6 +8,7 @@ from models.tiny import tiny_batch, tiny_config
 from pydantic import ValidationError
 
 from vidgen.models.base import build_objective
+from vidgen.models.convolutional.objective import ConvolutionalObjective
 from vidgen.models.recurrent.model import RecurrentModel
 from vidgen.models.recurrent.objective import RecurrentObjective
 
@@ -37,6 +38,21 @@ def test_starts_as_the_last_frame_repeated(family: str) -> None:
     assert torch.equal(made, batch.cond.past[:, :, -1:].expand_as(made))
     expected = (made - batch.video).square().flatten(1).mean(1)
     torch.testing.assert_close(objective.validation_loss(batch).total, expected)
+
+
+@torch.no_grad()
+def test_a_trend_goes_on_the_same_way_at_every_pixel() -> None:
+    config = tiny_config("convolutional", trend=True)
+    objective, batch = build_objective(config).eval(), tiny_batch(config)
+    past = batch.cond.past
+    assert isinstance(objective, ConvolutionalObjective)
+    assert past is not None
+    model = objective.model
+    assert model.trend is not None
+    model.trend.weight[1, 1] = -2.0  # the second frame to come, from the one before the last
+    made, last = model(past), past[:, :, -1]
+    torch.testing.assert_close(made[:, :, 1], last - 2 * (past[:, :, -2] - last))
+    torch.testing.assert_close(made[:, :, 2], last)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -107,6 +123,7 @@ def test_gradients_stop_where_truncated() -> None:
         ("recurrent", {"kernel": 2}, "must be odd"),
         ("convolutional", {"levels": 4}, "data.height 8 must be a multiple of 16"),
         ("convolutional", {"past_frames": 0}, "go together"),
+        ("convolutional", {"past_frames": 1, "trend": True}, "trend needs 2 past_frames"),
     ],
 )
 def test_refuses_what_does_not_fit(family: str, model: dict[str, object], says: str) -> None:

@@ -46,6 +46,10 @@ class ConvolutionalModel(Predictor):
         self.leave = nn.Conv2d(width, spec.channels, 1)
         nn.init.zeros_(self.leave.weight)  # training starts from the last frame repeated
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+        self.trend = None
+        if config.trend:
+            self.trend = nn.Linear(config.past_frames - 1, spec.frames, bias=False)
+            nn.init.zeros_(self.trend.weight)
 
     def forward(self, past: Tensor) -> Tensor:
         """(B, C, P, H, W) to the future, (B, C, T, H, W)."""
@@ -61,6 +65,9 @@ class ConvolutionalModel(Predictor):
         last = fine.unflatten(0, (b, p))[:, -1].repeat_interleave(frames, 0)
         change = self.leave(self.join(torch.cat([x, last], 1)))  # (B*T, C, H, W)
         made: Tensor = past[:, :, -1:] + change.unflatten(0, (b, frames)).transpose(1, 2).float()
+        if self.trend is not None:
+            before = (past[:, :, :-1] - past[:, :, -1:]).movedim(2, -1)  # (B, C, H, W, P-1)
+            made = made + self.trend(before).movedim(-1, 2).float()
         return made
 
     def predict(self, past: Tensor) -> Tensor:
