@@ -49,10 +49,26 @@ def test_a_trend_goes_on_the_same_way_at_every_pixel() -> None:
     assert past is not None
     model = objective.model
     assert model.trend is not None
-    model.trend.weight[1, 1] = -2.0  # the second frame to come, from the one before the last
+    model.trend.weights.weight[
+        1, 1
+    ] = -2.0  # the second frame to come, from the one before the last
     made, last = model(past), past[:, :, -1]
     torch.testing.assert_close(made[:, :, 1], last - 2 * (past[:, :, -2] - last))
     torch.testing.assert_close(made[:, :, 2], last)
+
+
+@torch.no_grad()
+def test_a_trend_goes_on_from_its_own_frames() -> None:
+    objective, batch = recurrent(trend=True).eval(), tiny_batch(tiny_config("recurrent"))
+    past, trend = batch.cond.past, objective.model.trend
+    assert past is not None
+    assert trend is not None
+    trend.weights.weight[0, 1] = -1.0  # a pixel goes on changing as it did from frame to frame
+    made = objective.model(past, 3)
+    step = past[:, :, -1] - past[:, :, -2]
+    for n in range(3):
+        expected = past[:, :, -1] + (n + 1) * step
+        torch.testing.assert_close(made[:, :, n - 3], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -124,6 +140,7 @@ def test_gradients_stop_where_truncated() -> None:
         ("convolutional", {"levels": 4}, "data.height 8 must be a multiple of 16"),
         ("convolutional", {"past_frames": 0}, "go together"),
         ("convolutional", {"past_frames": 1, "trend": True}, "trend needs 2 past_frames"),
+        ("recurrent", {"past_frames": 1, "trend": True}, "trend needs 2 past_frames"),
     ],
 )
 def test_refuses_what_does_not_fit(family: str, model: dict[str, object], says: str) -> None:

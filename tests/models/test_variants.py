@@ -24,6 +24,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gru": ("recurrent", {"cell": "gru"}),
     "truncated": ("recurrent", {"truncate": 2}),
     "trend": ("convolutional", {"trend": True}),
+    "rolled trend": ("recurrent", {"trend": True}),
     "tokens": ("vae", {"levels": [8] * 10}),
     "critic": ("vae", {"loss": {"pixel": "l1", "adversarial": 0.05, "critic_width": 4}}),
     "latents": ("flow", {"codec": CODEC, "patch": [1, 1, 1]}),

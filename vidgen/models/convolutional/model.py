@@ -15,6 +15,7 @@ from vidgen.models.base import VideoSpec
 from vidgen.models.convolutional.config import Config
 from vidgen.models.predictor import Predictor
 from vidgen.nn.conv import ChannelNorm, StochasticDepth
+from vidgen.nn.trend import Trend
 
 
 class ConvolutionalModel(Predictor):
@@ -46,10 +47,7 @@ class ConvolutionalModel(Predictor):
         self.leave = nn.Conv2d(width, spec.channels, 1)
         nn.init.zeros_(self.leave.weight)  # training starts from the last frame repeated
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
-        self.trend = None
-        if config.trend:
-            self.trend = nn.Linear(config.past_frames - 1, spec.frames, bias=False)
-            nn.init.zeros_(self.trend.weight)
+        self.trend = Trend(config.past_frames, spec.frames) if config.trend else None
 
     def forward(self, past: Tensor) -> Tensor:
         """(B, C, P, H, W) to the future, (B, C, T, H, W)."""
@@ -65,10 +63,7 @@ class ConvolutionalModel(Predictor):
         last = fine.unflatten(0, (b, p))[:, -1].repeat_interleave(frames, 0)
         change = self.leave(self.join(torch.cat([x, last], 1)))  # (B*T, C, H, W)
         made: Tensor = past[:, :, -1:] + change.unflatten(0, (b, frames)).transpose(1, 2).float()
-        if self.trend is not None:
-            before = (past[:, :, :-1] - past[:, :, -1:]).movedim(2, -1)  # (B, C, H, W, P-1)
-            made = made + self.trend(before).movedim(-1, 2).float()
-        return made
+        return made if self.trend is None else made + self.trend(past)
 
     def predict(self, past: Tensor) -> Tensor:
         made: Tensor = self(past)

@@ -38,7 +38,17 @@ class Config(FamilyConfig):
     (scheduled sampling, arXiv:1506.03099); the share falls evenly to it. 0: never fed."""
     truncate: int = Field(default=0, ge=0)
     """Frames that gradients flow back through; 0: all (truncated backpropagation)."""
+    trend: bool = False
+    """Beside the cells, a weighted sum of how the frames before differ from the one that is seen is
+    added to it, with the same few weights at every pixel (arXiv:2205.13504): what few clips can
+    teach."""
     loss: LossConfig = LossConfig()
+
+    @model_validator(mode="after")
+    def _trend_has_a_past(self) -> Config:
+        if self.trend and self.past_frames < 2:
+            raise ValueError(f"trend needs 2 past_frames or more, got {self.past_frames}")
+        return self
 
     @model_validator(mode="after")
     def _odd_kernel(self) -> Config:

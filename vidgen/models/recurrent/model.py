@@ -15,6 +15,7 @@ from vidgen.models.predictor import Predictor
 from vidgen.models.recurrent.config import Config
 from vidgen.nn.conv import ChannelNorm
 from vidgen.nn.recurrent import CELLS, State
+from vidgen.nn.trend import Trend
 
 
 class RecurrentModel(Predictor):
@@ -30,6 +31,7 @@ class RecurrentModel(Predictor):
         self.cells = nn.ModuleList(
             CELLS[config.cell](width, width, config.kernel) for _ in range(config.depth)
         )
+        self.trend = Trend(config.past_frames, 1) if config.trend else None
         self.dropout = nn.Dropout2d(config.dropout)
         self.leave = nn.Sequential(
             ChannelNorm(config.depth * width),
@@ -54,17 +56,21 @@ class RecurrentModel(Predictor):
         known = past.shape[2]
         states = self._empty(past)
         frame, made = past[:, :, 0], []
+        seen = [frame] * self.config.past_frames  # before the first, there were more like it
         for n in range(known - 1 + steps):
             if self.config.truncate and n and n % self.config.truncate == 0:
                 states = [tuple(part.detach() for part in state) for state in states]
-                frame = frame.detach()
+                frame, seen = frame.detach(), [each.detach() for each in seen]
             after, states = self._step(frame, states)
+            if self.trend is not None:
+                after = after + self.trend(torch.stack(seen, 2))[:, :, 0]
             made.append(after)
             frame = past[:, :, n + 1] if n + 1 < known else after
             future = n + 1 - known
             if future >= 0 and truth is not None and use is not None:
                 shown = use[:, future, None, None, None]
                 frame = torch.where(shown, truth[:, :, future], frame)
+            seen = [*seen[1:], frame]
         return torch.stack(made, 2)
 
     def _step(self, frame: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
