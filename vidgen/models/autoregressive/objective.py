@@ -58,5 +58,6 @@ class AutoregressiveObjective(Objective):
         tokens = self.model.tokens(batch.video)  # (B, N)
         cond = batch.cond.only(*self.model.conditions)
         marks = self.model.network(tokens, cond, keep)  # (B, N, V)
-        errors = F.cross_entropy(marks.transpose(1, 2), tokens, reduction="none").mean(1)
-        return errors, (marks.argmax(2) == tokens).float().mean(1)
+        # Places as rows: classes in the second dimension would be copied there and back.
+        errors = F.cross_entropy(marks.flatten(0, 1), tokens.flatten(), reduction="none")
+        return errors.view_as(tokens).mean(1), (marks.argmax(2) == tokens).float().mean(1)
