@@ -53,8 +53,8 @@ class Generator(nn.Module):
         style = config.noise + config.condition_width
         self.enter = nn.Linear(style, widths[0] * math.prod(self.base))
         self.levels = nn.ModuleList(
-            StyledLevel(inputs, width, style)
-            for inputs, width in zip((widths[0], *widths), widths, strict=False)
+            StyledLevel(inputs, width, style, double=n > 0)
+            for n, (inputs, width) in enumerate(zip((widths[0], *widths), widths, strict=False))
         )
         self.images = nn.ModuleList(
             nn.Conv2d(spec.channels * config.patch[1] * config.patch[2], width, 1)
@@ -79,7 +79,7 @@ class Generator(nn.Module):
         coarse = x
         for n in range(level + 1):
             coarse = x
-            x = self.levels[n](_doubled(x) if n else x, style)
+            x = self.levels[n](x, style)
             if len(self.images) and cond.image is not None:
                 x = x + self._image(cond.image, x, n)[:, :, None]
         video = self.show(x, level)
@@ -101,10 +101,14 @@ class Generator(nn.Module):
 
 
 class StyledLevel(nn.Module):
-    """Two 3D convolutions whose features the style scales and shifts, beside a straight way."""
+    """Two 3D convolutions whose features the style scales and shifts, beside a straight way.
 
-    def __init__(self, inputs: int, width: int, style: int) -> None:
+    With `double` time, height and width double between the two: the wide one works on few places.
+    """
+
+    def __init__(self, inputs: int, width: int, style: int, *, double: bool) -> None:
         super().__init__()
+        self.double = double
         self.straight = nn.Conv3d(inputs, width, 1) if inputs != width else nn.Identity()
         self.conv1 = nn.Conv3d(inputs, width, 3, padding=1)
         self.conv2 = nn.Conv3d(width, width, 3, padding=1)
@@ -114,11 +118,14 @@ class StyledLevel(nn.Module):
         nn.init.zeros_(self.style.bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """(B, I, t, h, w) to (B, D, t, h, w), given (B, S)."""
+        """(B, I, t, h, w) to (B, D, t, h, w), or twice as large, given (B, S)."""
         scale1, shift1, scale2, shift2 = self.style(style)[..., None, None, None].chunk(4, 1)
         y = F.leaky_relu(self.norm1(self.conv1(x)) * (1 + scale1) + shift1, 0.2)
+        x = self.straight(x)
+        if self.double:
+            x, y = _doubled(x), _doubled(y)
         y = F.leaky_relu(self.norm2(self.conv2(y)) * (1 + scale2) + shift2, 0.2)
-        out: Tensor = (self.straight(x) + y) * 0.7071
+        out: Tensor = (x + y) * 0.7071
         return out
 
 
@@ -141,7 +148,8 @@ class Discriminator(nn.Module):
             for n, width in enumerate(widths)
         )
         self.levels = nn.ModuleList(
-            PlainLevel(width, out) for width, out in zip(widths, (widths[0], *widths), strict=False)
+            PlainLevel(width, out, halve=n > 0)
+            for n, (width, out) in enumerate(zip(widths, (widths[0], *widths), strict=False))
         )
         features = widths[0] * math.prod(_base(config, spec))
         self.leave = nn.Linear(features, 2 * config.condition_width)
@@ -167,8 +175,6 @@ class Discriminator(nn.Module):
         x = self._enter(video, level)
         for n in range(level, -1, -1):
             x = self.levels[n](x)
-            if n:
-                x = F.avg_pool3d(x, 2)
             if n == level and n and fade < 1:
                 x = torch.lerp(self._enter(F.avg_pool3d(video, 2), n - 1), x, fade)
         x = F.leaky_relu(self.leave(x.flatten(1)), 0.2)  # (B, 2 E)
@@ -182,18 +188,22 @@ class Discriminator(nn.Module):
 
 
 class PlainLevel(nn.Module):
-    """Two 3D convolutions beside a straight way."""
+    """Two 3D convolutions beside a straight way; with `halve` time, height and width are halved
+    between the two."""
 
-    def __init__(self, width: int, out: int) -> None:
+    def __init__(self, width: int, out: int, *, halve: bool) -> None:
         super().__init__()
+        self.halve = halve
         self.straight = nn.Conv3d(width, out, 1) if width != out else nn.Identity()
         self.conv1 = nn.Conv3d(width, width, 3, padding=1)
         self.conv2 = nn.Conv3d(width, out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D, t, h, w) to (B, O, t, h, w)."""
-        y = self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.2)), 0.2))
-        out: Tensor = (self.straight(x) + y) * 0.7071
+        """(B, D, t, h, w) to (B, O, t, h, w), or half as large."""
+        y = F.leaky_relu(self.conv1(F.leaky_relu(x, 0.2)), 0.2)
+        if self.halve:
+            x, y = F.avg_pool3d(x, 2), F.avg_pool3d(y, 2)
+        out: Tensor = (self.straight(x) + self.conv2(y)) * 0.7071
         return out
 
 
