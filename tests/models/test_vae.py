@@ -137,6 +137,15 @@ def test_every_token_is_reached_and_comes_back() -> None:
     assert (x.grad > 0).any()
 
 
+def test_aims_at_the_nearest_level() -> None:
+    quantise = FiniteScalars((8, 5, 2))
+    wish = torch.rand(2, 3, 50) * 2 - 1
+    grid = [torch.linspace(-1, 1, count) for count in (8, 5, 2)]
+    pairs = zip(grid, wish.unbind(1), strict=True)
+    nearest = [g[(w[..., None] - g).abs().argmin(-1)] for g, w in pairs]
+    torch.testing.assert_close(quantise(quantise.aim(wish)), torch.stack(nearest, 1))
+
+
 def test_a_video_goes_through_tokens_as_through_latents() -> None:
     model = vae(levels=[5, 4]).model.eval()
     video = torch.rand(2, 3, 4, 8, 8) * 2 - 1

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+_WIDER = 1 + 1e-3  # than the outermost levels, or of two levels none could be reached
+
 
 class FiniteScalars(nn.Module):
     """Rounds every channel to its number of levels between -1 and 1; nothing to collapse.
@@ -45,13 +47,19 @@ class FiniteScalars(nn.Module):
         centred = (rank - self._like(self.counts // 2, wide)).float()
         return centred / self._half(wide) + self._offset(wide)
 
+    def aim(self, wish: Tensor) -> Tensor:
+        """What `forward` takes to the levels nearest to a wish in [-1, 1], (B, C, ...)."""
+        return wish.float().clamp(-0.98, 0.98).atanh() - self._start(wish)
+
     def _bounded(self, x: Tensor) -> Tensor:
         """Into a range whose whole numbers are the levels: for an even count one more below zero
         than above, so the range is shifted by half a level."""
-        counts = self._like(self.counts, x).float()
-        half = (counts - 1) / 2 * (1 - 1e-3)
-        shift = torch.where(counts % 2 == 0, 0.5, 0.0)
-        return (x.float() + torch.atanh(shift / half)).tanh() * half - shift
+        half = self._half(x) * _WIDER
+        return (x.float() + self._start(x)).tanh() * half - self._offset(x) * self._half(x)
+
+    def _start(self, x: Tensor) -> Tensor:
+        """Where on the tanh nothing comes to lie: half a level up for an even count."""
+        return torch.atanh(self._offset(x) / _WIDER)
 
     def _half(self, x: Tensor) -> Tensor:
         return (self._like(self.counts, x) - 1) / 2

@@ -46,11 +46,11 @@ class VaeModel(Codec):
     def look(self, video: Tensor, cache: Cache | None = None) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of the latents, (B, Z, t, h, w) each, in fp32; with
         tokens, what is still to be rounded, and zeros."""
-        found = self.encoder(video, cache).float()
+        found, copy = (each.float() for each in self.encoder(video, cache))
         if self.quantise is not None:
-            return found, torch.zeros_like(found)
+            return found + self.quantise.aim(copy), torch.zeros_like(found)
         mean, spread = found.chunk(2, 1)
-        return mean, spread.clamp(-20, 10)
+        return mean + copy, spread.clamp(-20, 10)
 
     def pack(self, video: Tensor, *, chunk: int = 0) -> Tensor:
         self._check_size(video)

@@ -17,10 +17,10 @@ from vidgen.nn.waves import slow_waves
 
 
 class Encoder(nn.Module):
-    """(B, C, T, H, W) to (B, out, t, h, w).
+    """(B, C, T, H, W) to what convolutions find, (B, out, t, h, w), and a small copy, Z channels.
 
     Beside the convolutions a straight way leads from a box of pixels to its latents. Training
-    starts from it alone, a small copy of the video, and learns what that leaves out; without, it
+    starts from that small copy of the video alone, and learns what it leaves out; without, it
     dwells long on the mean colour (residual autoencoding, arXiv:2410.10733).
     """
 
@@ -37,20 +37,19 @@ class Encoder(nn.Module):
         )
         self.norm, self.leave = ChannelNorm(widths[-1]), CausalConv3d(widths[-1], out)
         waves = slow_waves(channels, config.factors, latent)
-        # Means and logarithms of variances; the latter have no straight way.
-        straight = F.pad(waves / math.prod(config.factors), (0, 0, 0, out - latent))
-        self.register_buffer("straight", straight[:, :, None, None, None], persistent=False)
+        straight = (waves / math.prod(config.factors))[:, :, None, None, None]
+        self.register_buffer("straight", straight, persistent=False)
         nn.init.zeros_(self.leave.conv.weight)
         nn.init.zeros_(self.leave.conv.bias)  # type: ignore[arg-type]
 
-    def forward(self, video: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, video: Tensor, cache: Cache | None = None) -> tuple[Tensor, Tensor]:
         x = self.enter(fold(video, self.config.patch))
         for level, stage in enumerate(self.stages):
             if level:
                 x = self.down[level - 1](fold(x, self.config.shrink[level - 1]))
             x = stage(x, cache)
-        latents: Tensor = self.leave(F.silu(self.norm(x)), cache)
-        return latents + F.conv3d(fold(video, self.config.factors), self.straight)
+        found: Tensor = self.leave(F.silu(self.norm(x)), cache)
+        return found, F.conv3d(fold(video, self.config.factors), self.straight)
 
 
 class Decoder(nn.Module):
