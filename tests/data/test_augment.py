@@ -7,7 +7,7 @@ import pytest
 import torch
 from moving import run_config
 
-from vidgen.config.run import AugmentConfig
+from vidgen.config.data import AugmentConfig
 from vidgen.data.augment import augment
 from vidgen.data.conditions import sketch
 from vidgen.data.dataset import Dataset

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from moving import run_config
 
-from vidgen.config.run import DataConfig, RunConfig, SyntheticConfig
+from vidgen.config.data import DataConfig, SyntheticConfig
+from vidgen.config.run import RunConfig
 from vidgen.data.ensure import cache_folder, ensure_dataset
 from vidgen.data.loader import all_rows
 from vidgen.errors import DataError, StorageError
@@ -19,7 +20,8 @@ from vidgen.errors import DataError, StorageError
 PROGRAM = """
 import sys
 from vidgen.config.base import FamilyConfig
-from vidgen.config.run import DataConfig, RunConfig, SyntheticConfig
+from vidgen.config.data import DataConfig, SyntheticConfig
+from vidgen.config.run import RunConfig
 from vidgen.data.ensure import ensure_dataset
 if __name__ == "__main__":
     config = RunConfig(name="x", model=FamilyConfig(family="flow"),

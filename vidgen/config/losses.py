@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from vidgen.config.base import Strict
-
-Weight = Annotated[float, Field(ge=0)]
+from vidgen.config.base import Positive, Strict, Weight
 
 
 class LossConfig(Strict):
@@ -16,7 +14,7 @@ class LossConfig(Strict):
 
     pixel: Literal["mse", "l1", "huber"] = "mse"
     """Squared or absolute errors, or squared ones that turn absolute at `huber_delta`."""
-    huber_delta: Annotated[float, Field(gt=0)] = 0.1
+    huber_delta: Positive = 0.1
     """In pixel values from -1 to 1."""
     perceptual: Weight = 0.0
     """Weight of the difference in what `features` sees; 0: none."""

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vidgen.config.base import Strict
+from vidgen.config.base import Positive, PositiveInt, Ratio, Strict
 
 Even = Annotated[int, Field(ge=16, le=4096, multiple_of=2)]
-Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 _VERSION = 2  # grows when the same options find other clips, or other things about them
@@ -69,7 +68,7 @@ class PrepareOptions(Strict):
     ones only, or none. Sources that share any stay in one split."""
     folder_labels: Literal["auto", "always", "never"] = "auto"
     """Whether the folder that a video lies in is its label; auto: if no label is written down."""
-    max_pixels: Annotated[int, Field(gt=0)] = 8192 * 4320
+    max_pixels: PositiveInt = 8192 * 4320
     """Largest frame that is decoded, in pixels."""
     crf: Annotated[int, Field(ge=0, le=51)] = 18
     """Quality of the H.264 clips; lower is better and larger."""
@@ -81,7 +80,7 @@ class PrepareOptions(Strict):
     """Decides which source goes into which split."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Decoder processes; 0: one per CPU core."""
-    timeout_s: Annotated[float, Field(gt=0)] = 1800
+    timeout_s: Positive = 1800
     """Longest time for one source, seconds."""
 
     @model_validator(mode="after")

@@ -6,11 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from vidgen.config.base import Strict
+from vidgen.config.base import PositiveInt, Ratio, Share, Strict
 from vidgen.errors import did_you_mean
 
-Ratio = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
 LearnerName = Literal["auto", "nft", "policy", "backprop", "regression"]
 
 # name -> module that has `build(options) -> Reward`; imported only when used.
@@ -56,7 +54,7 @@ class RewardConfig(Strict):
     """policy: how far a ratio of probabilities counts."""
     noise: float = Field(default=0.7, gt=0)
     """policy of a denoiser: noise added on the way, against that of the flow."""
-    behaviour_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    behaviour_decay: Share = 0.9
     """Rollouts are made by weights that follow the trained ones this slowly."""
     guards: dict[str, Ratio] = {"contrast": 0.6, "motion": 0.6, "sharpness": 0.6}
     """Rewards that are not trained for, held out against cheating: the run stops when one of them

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from vidgen.config.base import Strict
-from vidgen.config.run import PositiveInt, Ratio, ScaleConfig, StorageConfig
+from vidgen.config.base import PositiveInt, Ratio, Strict
+from vidgen.config.run import ScaleConfig, StorageConfig
 from vidgen.config.space import Space
 from vidgen.errors import did_you_mean
 

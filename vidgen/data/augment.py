@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidgen.config.run import AugmentConfig
+from vidgen.config.data import AugmentConfig
 from vidgen.data.order import uniform
 
 # What a number is drawn for; the order is part of what a seed means.

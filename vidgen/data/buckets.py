@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vidgen.config.run import BucketConfig, RunConfig
+from vidgen.config.data import BucketConfig
+from vidgen.config.run import RunConfig
 from vidgen.data.order import draws
 
 _EVEN = 8  # clips of a step come in as many as divide the batch size, at most

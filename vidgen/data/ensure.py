@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vidgen.config.data import SyntheticConfig
 from vidgen.config.prepare import PrepareOptions
-from vidgen.config.run import RunConfig, SyntheticConfig
+from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset, open_dataset
 from vidgen.data.manifest import SUMMARY, VERSION
 from vidgen.data.prepare import prepare

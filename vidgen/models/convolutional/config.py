@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vidgen.config.base import ConditionName, FamilyConfig
+from vidgen.config.base import ConditionName, FamilyConfig, Positive, PositiveInt, Share
 from vidgen.config.losses import LossConfig
-
-PositiveInt = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(FamilyConfig):
@@ -30,7 +27,7 @@ class Config(FamilyConfig):
     """Channels of all frames together."""
     depth: PositiveInt = 4
     """Blocks of the translator."""
-    mlp_ratio: Annotated[float, Field(gt=0)] = 2.0
+    mlp_ratio: Positive = 2.0
     """Width inside a block's MLP over the translator's."""
     dropout: Share = 0.0
     """Share of MLP channels dropped in training."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vidgen.config.base import FamilyConfig
-
-PositiveInt = Annotated[int, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
+from vidgen.config.base import FamilyConfig, PositiveInt, Share, Weight
 
 
 class Config(FamilyConfig):
@@ -50,7 +47,7 @@ class Config(FamilyConfig):
     as there are levels after the first. Empty: all levels from the start."""
     fade_steps: int = Field(default=200, ge=0)
     """Steps over which a new level is blended in."""
-    augment: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    augment: Share = 0.6
     """Share of real clips that the discriminator should be sure about, in excess of those it is
     wrong about; above it clips are augmented more often (ADA, arXiv:2006.06676). 0: never."""
     augment_speed: Weight = 2e-5

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vidgen.config.base import ConditionName, FamilyConfig
+from vidgen.config.base import ConditionName, FamilyConfig, PositiveInt, Share
 from vidgen.config.losses import LossConfig
-
-PositiveInt = Annotated[int, Field(gt=0)]
 
 
 class Config(FamilyConfig):
@@ -31,7 +29,7 @@ class Config(FamilyConfig):
     """Cells on top of each other."""
     kernel: PositiveInt = 3
     """Places a cell looks at, each way; odd."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Share = 0.0
     """Share of a cell's output channels dropped on the way up in training."""
     truth_until: int = Field(default=1000, ge=0)
     """Step by which training has stopped feeding true future frames instead of predicted ones

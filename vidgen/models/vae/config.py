@@ -7,10 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vidgen.config.base import FamilyConfig
+from vidgen.config.base import FamilyConfig, PositiveInt, Weight
 from vidgen.config.losses import LossConfig
 
-PositiveInt = Annotated[int, Field(gt=0)]
 Factors = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 _MOST_TOKENS = 2**31  # beyond, their numbers do not fit where they are counted
@@ -34,7 +33,7 @@ class Config(FamilyConfig):
     levels: tuple[Annotated[int, Field(ge=2)], ...] = ()
     """Levels of each latent channel: makes tokens, as many kinds as their product (FSQ). Empty: a
     VAE."""
-    kl: Annotated[float, Field(ge=0)] = 1e-6
+    kl: Weight = 1e-6
     """Weight of the divergence from a normal distribution, in nats per latent number."""
     loss: LossConfig = LossConfig(pixel="l1", perceptual=0.1)
 
