@@ -35,6 +35,16 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+def feed_forward(width: int, inner: int, dropout: float) -> nn.Sequential:
+    """The part of a block that looks at one token at a time, (B, N, D) to (B, N, D)."""
+    return nn.Sequential(
+        nn.Linear(width, inner),
+        nn.GELU(approximate="tanh"),
+        nn.Dropout(dropout),
+        nn.Linear(inner, width),
+    )
+
+
 class KeyValues:
     """Keys and values of the tokens that went through each attention so far."""
 

@@ -119,8 +119,14 @@ def draw_kept(
         torch.rand(1 + len(names), generator=torch.Generator().manual_seed(seed))
         for seed in seeds.tolist()
     ]
-    u = torch.stack(rows)  # (B, 1 + conditions)
-    shown = u[:, 0] >= dropout
+    return shown(torch.stack(rows), names, dropout, device)
+
+
+def shown(
+    u: Tensor, names: Sequence[str], dropout: float, device: torch.device
+) -> dict[str, Tensor]:
+    """The same, from numbers in [0, 1) already drawn, (B, 1 + conditions)."""
+    any_shown = u[:, 0] >= dropout
     # With one condition, hiding all of them and hiding it is the same thing.
     alone = dropout if len(names) > 1 else 0.0
-    return {name: (shown & (u[:, 1 + i] >= alone)).to(device) for i, name in enumerate(names)}
+    return {n: (any_shown & (u[:, 1 + i] >= alone)).to(device) for i, n in enumerate(names)}

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from vidgen.models.autoregressive.config import Config
 from vidgen.models.base import VideoSpec
-from vidgen.nn.attention import Attention, KeyValues, rope_angles
-from vidgen.nn.conditions import LabelEmbedding, TextEncoder, dropped, kept
+from vidgen.nn.attention import Attention, KeyValues, feed_forward, rope_angles
+from vidgen.nn.conditioned import Conditioned
+from vidgen.nn.conditions import dropped
 from vidgen.nn.conv import StochasticDepth
-from vidgen.nn.patches import patchify
 from vidgen.types import Condition
 
 
-class TokenTransformer(nn.Module):
+class TokenTransformer(Conditioned):
     """Marks, for every place of a video, which token may stand there given all before it.
 
     The caption's words and the label stand in front. A place is known by its own embedding, by
@@ -45,23 +45,12 @@ class TokenTransformer(nn.Module):
         factors: tuple[int, int, int],
     ) -> None:
         super().__init__()
-        self.grid, self.factors, width = grid, factors, config.width
+        self.grid, width = grid, config.width
         self.tokens = grid[0] * grid[1] * grid[2]
-        flat = factors[1] * factors[2]  # pixels of a box in one frame
         # The row after the last code stands before the first token, where there is none yet.
         self.embed = nn.Embedding(codes + 1, width)
         self.place = nn.Parameter(0.5 * torch.randn(self.tokens, width))
-        self.text = self.label = self.image = self.sketch = self.past = None
-        if "text" in config.conditions:
-            self.text = TextEncoder(width=config.text_width, tokens=config.text_tokens, out=width)
-        if "label" in config.conditions:
-            self.label = LabelEmbedding(spec.classes, width)
-        if "image" in config.conditions:
-            self.image = nn.Linear(spec.channels * flat, width)
-        if "sketch" in config.conditions:
-            self.sketch = nn.Linear(factors[0] * flat, width)
-        if "past" in config.conditions:
-            self.past = nn.Linear(spec.channels * config.past_frames * flat, width)
+        self.add_encoders(config, channels=spec.channels, classes=spec.classes, box=factors)
         self.blocks = nn.ModuleList(
             Block(config, config.stochastic_depth * (n + 1) / config.depth)
             for n in range(config.depth)
@@ -119,10 +108,7 @@ class TokenTransformer(nn.Module):
         cond, device = dropped(cond, keep or {}), self.place.device
         found = [torch.zeros(n, 0, self.place.shape[1], device=device)]
         if self.text is not None:
-            text = cond.text
-            if text is None:
-                text = torch.zeros(n, 1, dtype=torch.int64, device=device)
-            words, sentence = self.text(text)  # (B, K, D), (B, D)
+            words, sentence = self.caption(cond, n, device)  # (B, K, D), (B, D)
             found += [words, sentence[:, None]]
         if self.label is not None:
             label = cond.label
@@ -132,20 +118,9 @@ class TokenTransformer(nn.Module):
         return torch.cat(found, 1)
 
     def pictures(self, cond: Condition, keep: dict[str, Tensor] | None = None) -> Tensor:
-        """What the pictures among the conditions add to each place, (B, N, D) or zeros."""
-        keep, times = keep or {}, self.grid[0]
-        one = (1, *self.factors[1:])  # a box in one frame
-        total = self.place.new_zeros(1, 1, self.place.shape[1])
-        if self.image is not None and cond.image is not None:
-            rows = patchify(cond.image[:, :, None], one)
-            total = total + kept(self.image(rows), keep.get("image")).repeat(1, times, 1)
-        if self.past is not None and cond.past is not None:
-            rows = patchify(cond.past.flatten(1, 2)[:, :, None], one)
-            total = total + kept(self.past(rows), keep.get("past")).repeat(1, times, 1)
-        if self.sketch is not None and cond.sketch is not None:
-            rows = patchify(cond.sketch, self.factors)
-            total = total + kept(self.sketch(rows), keep.get("sketch"))
-        return total
+        """What the pictures among the conditions add to each place, (B, N, D), or (1, 1, D)."""
+        none = self.place.new_zeros(1, 1, self.place.shape[1])
+        return none + self.pictured(cond, keep or {}, self.grid[0])
 
 
 class Block(nn.Module):
@@ -156,12 +131,7 @@ class Block(nn.Module):
         width, inner = config.width, round(config.mlp_ratio * config.width)
         self.norm1, self.norm2 = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
         self.attention = Attention(width, config.heads)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, inner),
-            nn.GELU(approximate="tanh"),
-            nn.Dropout(config.dropout),
-            nn.Linear(inner, width),
-        )
+        self.mlp = feed_forward(width, inner, config.dropout)
         self.depth = StochasticDepth(left_out)
         # Branches start small, so that many of them add up calmly.
         nn.init.normal_(self.attention.out.weight, std=0.02)

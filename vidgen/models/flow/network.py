@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from vidgen.models.base import VideoSpec
 from vidgen.models.flow.config import Config
-from vidgen.nn.attention import Attention, rope_angles
-from vidgen.nn.conditions import LabelEmbedding, TextEncoder, TimeEmbedding, dropped, kept
+from vidgen.nn.attention import Attention, feed_forward, rope_angles
+from vidgen.nn.conditioned import Conditioned
+from vidgen.nn.conditions import TimeEmbedding, dropped
 from vidgen.nn.conv import StochasticDepth
 from vidgen.nn.patches import grid_of, patchify, unpatchify
 from vidgen.types import Condition
 
 
-class FlowTransformer(nn.Module):
+class FlowTransformer(Conditioned):
     """DiT (arXiv:2212.09748) over patches in space and time.
 
     What holds for the whole clip (noise level, caption, label) scales and shifts every block; the
@@ -46,27 +47,14 @@ class FlowTransformer(nn.Module):
         self.patch = config.patch
         grid = self.grid = grid_of(shape[1:], config.patch)
         width, places = config.width, shape[0] * math.prod(config.patch)
-        # Pictures among the conditions are pixels whatever the network works on.
         a, b, c = (part * factor for part, factor in zip(config.patch, factors, strict=True))
-        self.pixels = (a, b, c)
-        flat = b * c  # pixels of a patch in one frame
 
         self.embed = nn.Linear(places, width)
         # Places louder than patches of noise, or a token would hardly know where it is.
         nn.init.normal_(self.embed.weight, std=0.2 / math.sqrt(3 * places))
         self.position = nn.Parameter(0.5 * torch.randn(math.prod(grid), width))
         self.time = TimeEmbedding(width)
-        self.text = self.label = self.image = self.sketch = self.past = None
-        if "text" in config.conditions:
-            self.text = TextEncoder(width=config.text_width, tokens=config.text_tokens, out=width)
-        if "label" in config.conditions:
-            self.label = LabelEmbedding(spec.classes, width)
-        if "image" in config.conditions:
-            self.image = nn.Linear(spec.channels * flat, width)
-        if "sketch" in config.conditions:
-            self.sketch = nn.Linear(a * flat, width)
-        if "past" in config.conditions:
-            self.past = nn.Linear(spec.channels * config.past_frames * flat, width)
+        self.add_encoders(config, channels=spec.channels, classes=spec.classes, box=(a, b, c))
         self.blocks = nn.ModuleList(
             Block(config, config.stochastic_depth * (n + 1) / config.depth)
             for n in range(config.depth)
@@ -105,16 +93,11 @@ class FlowTransformer(nn.Module):
         cond = dropped(cond, keep or {})
         grid, position, cos, sin = self._places(video)
         x = self.embed(patchify(video, self.patch)) + position  # (B, N, D)
-        x = x + self._pictures(cond, keep or {}, grid[0])
+        x = x + self.pictured(cond, keep or {}, grid[0])
         c = _even(self.time(t))  # (B, D)
         words = x[:, :0]
         if self.text is not None:
-            text = (
-                cond.text
-                if cond.text is not None
-                else torch.zeros_like(t, dtype=torch.int64)[:, None]
-            )
-            words, sentence = self.text(text)  # (B, K, D), (B, D)
+            words, sentence = self.caption(cond, len(t), t.device)  # (B, K, D), (B, D)
             c = c + _even(sentence)
         if self.label is not None and cond.label is not None:
             c = c + _even(self.label(cond.label))
@@ -148,21 +131,6 @@ class FlowTransformer(nn.Module):
             F.pad(sin / length, (0, 0, *still)),
         )
 
-    def _pictures(self, cond: Condition, keep: dict[str, Tensor], times: int) -> Tensor | float:
-        """What the pictures among the conditions add to the tokens, (B, N, D), T/a times over."""
-        one = (1, *self.pixels[1:])  # a patch in one frame
-        total: Tensor | float = 0.0
-        if self.image is not None and cond.image is not None:
-            rows = patchify(cond.image[:, :, None], one)  # (B, S, C*b*c)
-            total = total + kept(self.image(rows), keep.get("image")).repeat(1, times, 1)
-        if self.past is not None and cond.past is not None:
-            rows = patchify(cond.past.flatten(1, 2)[:, :, None], one)  # (B, S, C*P*b*c)
-            total = total + kept(self.past(rows), keep.get("past")).repeat(1, times, 1)
-        if self.sketch is not None and cond.sketch is not None:
-            rows = patchify(cond.sketch, self.pixels)  # (B, N, a*b*c)
-            total = total + kept(self.sketch(rows), keep.get("sketch"))
-        return total
-
 
 class Block(nn.Module):
     """Attention and MLP; the clip's vector gives scale, shift and gate of both (adaLN-zero)."""
@@ -172,12 +140,7 @@ class Block(nn.Module):
         width, inner = config.width, round(config.mlp_ratio * config.width)
         self.modulation = nn.Linear(width, 6 * width)
         self.attention = Attention(width, config.heads)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, inner),
-            nn.GELU(approximate="tanh"),
-            nn.Dropout(config.dropout),
-            nn.Linear(inner, width),
-        )
+        self.mlp = feed_forward(width, inner, config.dropout)
         self.depth = StochasticDepth(left_out)
 
     def forward(self, x: Tensor, c: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

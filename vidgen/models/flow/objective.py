@@ -18,6 +18,7 @@ from vidgen.models.flow.config import Config
 from vidgen.models.flow.model import FlowModel
 from vidgen.models.flow.sampler import shifted
 from vidgen.models.learnable import Noised
+from vidgen.nn.conditions import shown
 from vidgen.types import Batch, Losses
 
 _VALIDATION_TIMES = 10
@@ -107,11 +108,8 @@ class FlowObjective(Objective):
         z, u = torch.cat(normal), torch.stack(uniform)  # (B,), (B, 3 + conditions)
         middle = shifted(torch.sigmoid(z), config.shift)
         t = torch.where(u[:, 0] < config.uniform_share, u[:, 1], middle)
-        shown = u[:, 2] >= config.condition_dropout
-        # With one condition, hiding all of them and hiding it is the same thing.
-        alone = config.condition_dropout if len(names) > 1 else 0.0
         device = batch.video.device
-        keep = {name: (shown & (u[:, 3 + i] >= alone)).to(device) for i, name in enumerate(names)}
+        keep = shown(u[:, 2:], names, config.condition_dropout, device)
         return Draws(t=t.to(device), noise=torch.stack(noise).to(device), keep=keep)
 
     def blocks(self) -> list[nn.Module]:
