@@ -10,7 +10,7 @@ import click
 
 from vidgen import __version__
 from vidgen.console import run
-from vidgen.data_cli import data, endpoint_option, json_option
+from vidgen.data_cli import data, endpoint_option, guidance_option, json_option, step_option
 from vidgen.measure_cli import bench, evaluate, report
 from vidgen.observe_cli import explain, top
 from vidgen.study_cli import study
@@ -168,10 +168,8 @@ picture_option = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--out", metavar="DIR", help="Folder or s3://; default: generated/<run>-<time>.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
-@click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
-@click.option(
-    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
-)
+@guidance_option
+@step_option
 @endpoint_option
 @json_option
 def generate(

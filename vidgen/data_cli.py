@@ -13,6 +13,12 @@ set_option = click.option(
 endpoint_option = click.option(
     "--endpoint-url", metavar="URL", help="S3-compatible server; default: AWS_ENDPOINT_URL or AWS."
 )
+guidance_option = click.option(
+    "--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off."
+)
+step_option = click.option(
+    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

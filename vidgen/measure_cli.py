@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import click
 
-from vidgen.data_cli import endpoint_option, json_option
+from vidgen.data_cli import endpoint_option, guidance_option, json_option, step_option
 
 
 @click.command()
@@ -28,7 +28,7 @@ from vidgen.data_cli import endpoint_option, json_option
     metavar="S",
     help="Seed of the noise; default: 0. May be repeated.",
 )
-@click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
+@guidance_option
 @click.option(
     "--step",
     "steps",
@@ -104,10 +104,8 @@ def evaluate(
 @click.option("--batch", type=click.IntRange(min=1), multiple=True, help="May be repeated.")
 @click.option("--steps", type=click.IntRange(min=1), multiple=True, help="Of sampling; repeats.")
 @click.option("--calls", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off.")
-@click.option(
-    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
-)
+@guidance_option
+@step_option
 @endpoint_option
 @json_option
 def bench(

@@ -41,12 +41,7 @@ def plan_train(
     _check_reachable(config)
     _check_cpus(config.scale, "scale", pool_name, chosen)
     run = name or new_name(config.name, now)
-    url = f"{platform.object_store.url}/runs/{run}"
-    if config.run not in (None, url):
-        raise ConfigError(
-            f"the config sets run: {config.run}, but the platform keeps this run in {url}",
-            fix="Leave `run` out of the config.",
-        )
+    url = _run_url(platform, run, config.run)
     return Job(
         name=run,
         config=dump(config),
@@ -82,12 +77,7 @@ def plan_tune(
     if len(text) > _LONGEST_ENV:
         raise ConfigError(f"{source}: a sweep of {len(text)} characters", expected="at most 100000")
     run = name or new_name(sweep.config.name, now)
-    url = f"{platform.object_store.url}/runs/{run}"
-    if sweep.config.run not in (None, url):
-        raise ConfigError(
-            f"the sweep sets run: {sweep.config.run}, but the platform keeps it in {url}",
-            fix="Leave `run` out of the sweep.",
-        )
+    url = _run_url(platform, run, sweep.config.run)
     return Job(
         name=run,
         command="tune",
@@ -97,6 +87,17 @@ def plan_tune(
         pool=pool_name,
         run_url=url,
     )
+
+
+def _run_url(platform: Platform, name: str, wanted: str | None) -> str:
+    """Where the platform keeps a run. Raises ConfigError if its config wants it elsewhere."""
+    url = f"{platform.object_store.url}/runs/{name}"
+    if wanted not in (None, url):
+        raise ConfigError(
+            f"the config sets run: {wanted}, but the platform keeps this run in {url}",
+            fix="Leave `run` out of the config.",
+        )
+    return url
 
 
 def replanned(job: Job, platform: Platform) -> Job:

@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 
 from vidgen.cloud.names import ROLE_LABEL, RUN_LABEL
-from vidgen.cloud.platform import Platform, Pool, Toleration
+from vidgen.cloud.platform import Head, Platform, Pool
 from vidgen.cloud.quantity import parse_quantity, plus, times
 from vidgen.errors import ConfigError
 
@@ -75,24 +75,18 @@ def head_group(
         {"name": "RAY_DEDUP_LOGS", "value": "0"},
         {"name": "RAY_COLOR_PREFIX", "value": "0"},
     ]
-    container = {
+    container: dict[str, Any] = {
         "name": "ray-head",
         "image": head.image or pool.image or platform.image,
-        "imagePullPolicy": platform.image_pull_policy,
         "resources": {"requests": requests, "limits": limits},
-        "env": env + _environment(labels[RUN_LABEL], platform, pool.drain_seconds),
+        "env": env,
         "ports": [
             {"name": "gcs-server", "containerPort": 6379},
             {"name": "dashboard", "containerPort": 8265},
             {"name": "client", "containerPort": 10001},
-            {"name": "metrics", "containerPort": 8080},
-            {"name": "vidgen-metrics", "containerPort": platform.monitoring.metrics_port},
         ],
     }
-    pod = _pod(container, platform, pool.grace_period_seconds)
-    pod["nodeSelector"] = head.node_selector
-    pod["tolerations"] = [_toleration(item) for item in head.tolerations]
-    pod |= given(priorityClassName=head.priority_class)
+    pod = _pod(container, platform, pool, on=head, run=labels[RUN_LABEL])
     return {
         # No CPUs: ranks run on workers, the driver alone on the head.
         "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0"},
@@ -120,18 +114,9 @@ def worker_group(
     container: dict[str, Any] = {
         "name": "ray-worker",
         "image": pool.image or platform.image,
-        "imagePullPolicy": platform.image_pull_policy,
         "resources": {"requests": requests, "limits": limits},
-        "env": _environment(labels[RUN_LABEL], platform, pool.drain_seconds),
-        "ports": [
-            {"name": "metrics", "containerPort": 8080},
-            {"name": "vidgen-metrics", "containerPort": platform.monitoring.metrics_port},
-        ],
     }
-    pod = _pod(container, platform, pool.grace_period_seconds)
-    pod["nodeSelector"] = pool.node_selector
-    pod["tolerations"] = [_toleration(item) for item in pool.tolerations]
-    pod |= given(priorityClassName=pool.priority_class)
+    pod = _pod(container, platform, pool, on=pool, run=labels[RUN_LABEL])
     cpus = requests.get("cpu", limits.get("cpu", "0"))
     start = {
         "num-gpus": str(shape.gpus_per_pod),
@@ -182,8 +167,25 @@ def _environment(run: str, platform: Platform, drain: int) -> list[dict[str, Any
     return env
 
 
-def _pod(container: dict[str, Any], platform: Platform, grace: int) -> dict[str, Any]:
-    """A restricted pod: uid 1000, read-only root, nothing writable but /tmp and HOME."""
+def _pod(
+    container: dict[str, Any], platform: Platform, pool: Pool, *, on: Head | Pool, run: str
+) -> dict[str, Any]:
+    """A restricted pod: uid 1000, read-only root, nothing writable but /tmp and HOME.
+
+    Args:
+        container: its own part; what every pod of a run has is added.
+        on: the nodes it may be placed on.
+    """
+    container["imagePullPolicy"] = platform.image_pull_policy
+    container["env"] = [
+        *container.get("env", ()),
+        *_environment(run, platform, pool.drain_seconds),
+    ]
+    container["ports"] = [
+        *container.get("ports", ()),
+        {"name": "metrics", "containerPort": 8080},
+        {"name": "vidgen-metrics", "containerPort": platform.monitoring.metrics_port},
+    ]
     container["securityContext"] = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -206,7 +208,12 @@ def _pod(container: dict[str, Any], platform: Platform, grace: int) -> dict[str,
         "serviceAccountName": platform.service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": grace,
+        "terminationGracePeriodSeconds": pool.grace_period_seconds,
+        "nodeSelector": on.node_selector,
+        "tolerations": [
+            each.model_dump(by_alias=True, exclude_defaults=True) for each in on.tolerations
+        ],
+        **given(priorityClassName=on.priority_class),
     }
     if platform.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in platform.image_pull_secrets]
@@ -229,10 +236,6 @@ def _template(
         },
         "spec": pod,
     }
-
-
-def _toleration(toleration: Toleration) -> dict[str, Any]:
-    return toleration.model_dump(by_alias=True, exclude_defaults=True)
 
 
 def given(**fields: Any) -> dict[str, Any]:
