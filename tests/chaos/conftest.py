@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from engine.conftest import MakeConfig, clips, config_on, make_config  # noqa: F401 - fixtures
 from engine.ranks import on_ranks
+from engine.small_ray import ray_environment
 from ray.cluster_utils import Cluster
 from safetensors.torch import load
 from torch import Tensor
@@ -25,7 +26,6 @@ from vidgen.config.run import RunConfig
 from vidgen.engine.train import train
 from vidgen.storage.run_folder import EXPORT, RunFolder
 
-TESTS = Path(__file__).parents[1]
 STEPS, SAVE_EVERY = 30, 5
 SCRIPT = "import engine.duet\nfrom vidgen.cli import main\nmain()\n"  # the tests' family
 
@@ -63,21 +63,7 @@ class Pool:
 
 @pytest.fixture(scope="session")
 def pool() -> Iterator[Pool]:
-    with pytest.MonkeyPatch.context() as patch:
-        roots = [str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
-        patch.setenv("PYTHONPATH", os.pathsep.join(roots))
-        for name, value in {
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_worker_niceness": "0",
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-            "OMP_NUM_THREADS": "1",
-            # What the S3 server of the tests expects; only some runs use it.
-            "AWS_ACCESS_KEY_ID": "vidgen-test-key",
-            "AWS_SECRET_ACCESS_KEY": "vidgen-test-secret",
-            "AWS_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            patch.setenv(name, value)
+    with ray_environment():
         cluster = Cluster(
             initialize_head=True,
             head_node_args={

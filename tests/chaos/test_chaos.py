@@ -22,6 +22,7 @@ import pytest
 import torch
 from chaos.conftest import SAVE_EVERY, STEPS, Driver, MakeDriver, Pool
 from engine.conftest import MakeConfig
+from engine.trouble import a_worker, small_disk_at
 from storage.faulty_proxy import faulty_proxy
 from torch import Tensor
 
@@ -47,18 +48,6 @@ def assert_unharmed(driver: Driver, expected: Weights, *, redone: int) -> None:
 def since_saved(driver: Driver) -> int:
     """Steps done since the last checkpoint: the most that may be lost now."""
     return max(driver.journal) - max(driver.run.checkpoint_steps(), default=0)
-
-
-def a_worker() -> int:
-    """The process of a Ray Train worker."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue  # it has just ended
-        if title.startswith(b"ray::RayTrainWorker"):
-            return int(folder.name)
-    raise AssertionError("no Ray Train worker is running")
 
 
 def test_workers_shrink_to_one_and_grow_to_two(
@@ -219,13 +208,8 @@ def test_s3_is_down_for_20_seconds_during_a_save(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small tmpfs (root, outside a locked container)")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk_at(tmp_path / "disk", "20m") as folder:
+        yield folder
 
 
 def take_all_room(path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cloud_setup import PLATFORM, Cli, Result
 from fake_kubernetes import FakeKubernetes
 from fake_operator import FakeOperator
+from healthy_cluster import healthy  # noqa: F401 - a fixture
 
 import vidgen.cloud.follow
 import vidgen.cloud.stopping

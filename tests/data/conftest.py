@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from moving import make_sources
+from moving import SMALL, make_sources
 
-from vidgen.config.prepare import PrepareOptions
 from vidgen.data.dataset import Dataset, open_dataset
 from vidgen.data.prepare import prepare
-
-OPTIONS = PrepareOptions(width=32, height=32, fps=12, workers=2)
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +21,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `prepare` makes of them. Do not write to it."""
     dest = tmp_path_factory.mktemp("prepared")
-    prepare(str(sources), str(dest), OPTIONS)
+    prepare(str(sources), str(dest), SMALL)
     return dest
 
 

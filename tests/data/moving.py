@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidgen.config.base import FamilyConfig
-from vidgen.config.run import DataConfig, RunConfig, TrainConfig
-from vidgen.data.manifest import Row
+from vidgen.config.data import DataConfig
+from vidgen.config.prepare import PrepareOptions
+from vidgen.config.run import RunConfig, TrainConfig
+from vidgen.data.manifest import MANIFEST, REJECTS, SUMMARY, Row
 from vidgen.data.video import write_mp4
+
+SMALL = PrepareOptions(width=32, height=32, fps=12, workers=2)
 
 
 def moving_square(
@@ -55,6 +59,11 @@ def clip_bytes(dataset: Path, row: Row | dict[str, Any]) -> bytes:
     values = row if isinstance(row, dict) else asdict(row)
     data = (dataset / values["clip"]).read_bytes()
     return data[values["offset"] : values["offset"] + values["bytes"]]
+
+
+def files_of(dataset: Path) -> dict[str, bytes]:
+    """What a data set says of its clips."""
+    return {name: (dataset / name).read_bytes() for name in (MANIFEST, REJECTS, SUMMARY)}
 
 
 class AnyClip(FamilyConfig):

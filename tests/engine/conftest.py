@@ -11,6 +11,7 @@ from typing import Any
 import engine.duet  # noqa: F401 - adds its row to the table of families
 import pytest
 import torch
+from engine.command_line import Vidgen, call
 
 from vidgen.config.run import RunConfig
 from vidgen.data.manifest import DatasetSummary, Row, SourceCounts, write_dataset
@@ -57,6 +58,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_dataset(store, rows, [], summary)
     return folder
+
+
+@pytest.fixture
+def vidgen(capfd: pytest.CaptureFixture[str]) -> Vidgen:
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+    return lambda *argv: (call(*argv), *capfd.readouterr())
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from engine.conftest import MakeConfig
 from engine.test_train import curve, weights
+from engine.trouble import small_disk_at
 
 from vidgen.engine.load import load_model
 from vidgen.engine.train import train
@@ -124,13 +124,8 @@ def test_metadata_of_a_stranger_runs_no_code(run: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for two checkpoints of the tests' model."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small tmpfs (root, outside a locked container)")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk_at(tmp_path / "disk", "500k") as folder:
+        yield folder
 
 
 def test_a_full_disk_loses_nothing(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from engine.command_line import Vidgen, call
 
-from vidgen.cli import cli
-from vidgen.console import run
 from vidgen.engine.compare import compare
 from vidgen.engine.evaluation import Evaluation
 from vidgen.engine.set_measures import Distribution, Temporal
@@ -30,21 +29,6 @@ train:
    checkpoint_every: 2}
 evaluate: {clips: 8, split: val, training_clips: 12, extractors: [st-stats, frame-stats]}
 """
-
-Vidgen = Callable[..., tuple[int, str, str]]
-
-
-def call(*argv: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        run(cli, [str(each) for each in argv])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
-
-
-@pytest.fixture
-def vidgen(capfd: pytest.CaptureFixture[str]) -> Vidgen:
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-    return lambda *argv: (call(*argv), *capfd.readouterr())
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine.command_line import call
 from engine.conftest import MakeConfig
 from PIL import Image
 
-from vidgen.cli import cli
 from vidgen.config.load import dump
-from vidgen.console import run
 from vidgen.data.video import decode, encode_mp4
-
-
-def call(*argv: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        run(cli, [str(each) for each in argv])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
 
 
 def test_a_predictor_from_clips_to_numbers(

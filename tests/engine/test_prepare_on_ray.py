@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
+from engine.small_ray import small_ray
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
-from moving import make_sources, moving_square
+from moving import SMALL, make_sources, moving_square
 
-from vidgen.config.prepare import PrepareOptions
 from vidgen.data.encode import write_mp4
 from vidgen.data.manifest import MANIFEST, REJECTS, SUMMARY, read_rejects
 from vidgen.data.prepare import prepare
@@ -24,33 +23,22 @@ from vidgen.engine.prepare_on_ray import on_ray
 from vidgen.storage.local import LocalStore
 
 pytestmark = pytest.mark.xdist_group("ray")
-OPTIONS = PrepareOptions(width=32, height=32, fps=12, workers=2)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100_000_000,
-        )
+    with small_ray(cpus=2):
         yield
-        ray.shutdown()
 
 
 def test_the_same_bytes_as_on_one_machine(tmp_path: Path) -> None:
     raw = make_sources(tmp_path / "raw", 8)
     (raw / "text.mp4").write_text("no video")
-    prepare(str(raw), str(tmp_path / "here"), OPTIONS)
-    prepare(str(raw), str(tmp_path / "there"), OPTIONS, spread=on_ray)
+    prepare(str(raw), str(tmp_path / "here"), SMALL)
+    prepare(str(raw), str(tmp_path / "there"), SMALL, spread=on_ray)
     for name in (MANIFEST, REJECTS, SUMMARY):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
-    assert prepare(str(raw), str(tmp_path / "there"), OPTIONS, spread=on_ray).sources.kept == 8
+    assert prepare(str(raw), str(tmp_path / "there"), SMALL, spread=on_ray).sources.kept == 8
 
 
 def test_a_worker_that_dies_each_time_costs_its_source(tmp_path: Path) -> None:
@@ -76,7 +64,7 @@ def test_a_worker_that_dies_each_time_costs_its_source(tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=kill, daemon=True)
     watcher.start()
-    summary = prepare(str(raw), str(tmp_path / "made"), OPTIONS, spread=on_ray)
+    summary = prepare(str(raw), str(tmp_path / "made"), SMALL, spread=on_ray)
     over.set()
     watcher.join()
     assert len(killed) == 2

@@ -10,36 +10,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from engine.conftest import MakeConfig
+from engine.small_ray import small_ray
 from engine.test_train import curve, weights
+from engine.trouble import a_worker
 
 from vidgen.config.run import RunConfig
 from vidgen.engine.train import train
 from vidgen.errors import Interrupted, TrainingError
 from vidgen.storage.run_folder import RunFolder
 
-TESTS = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     """One small Ray for the module; its workers find the tests' family."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", f"{TESTS}:{os.environ.get('PYTHONPATH', '')}")
-        patch.setenv("RAY_worker_niceness", "0")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        ray.init(
-            address="local",
-            num_cpus=4,
-            include_dashboard=False,
-            object_store_memory=100 * 1024**2,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+    with small_ray(cpus=4):
         yield
-        ray.shutdown()
 
 
 def when_step(config: RunConfig, step: int, act: Callable[[], None]) -> threading.Thread:
@@ -56,19 +42,6 @@ def when_step(config: RunConfig, step: int, act: Callable[[], None]) -> threadin
     return thread
 
 
-def kill_a_worker() -> None:
-    """kill -9 one of the processes that train."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue  # it has just ended
-        if title.startswith(b"ray::RayTrainWorker"):
-            os.kill(int(folder.name), signal.SIGKILL)
-            return
-    raise AssertionError("no Ray Train worker is running")
-
-
 def assert_same_run(one: str, other: str) -> None:
     for a, b in zip(curve(one), curve(other), strict=True):
         assert a == pytest.approx(b, rel=2e-3)
@@ -81,7 +54,7 @@ def test_two_workers_and_a_killed_one_train_like_one_process(
 ) -> None:
     alone = train(make_config(run=str(tmp_path / "alone")))
     config = make_config(run=str(tmp_path / "two"), scale={"workers": 2}, model={"slow_s": 0.2})
-    when_step(config, 6, kill_a_worker)
+    when_step(config, 6, lambda: os.kill(a_worker(), signal.SIGKILL))
     together = train(config)
     assert_same_run(alone, together)
     shown = capsys.readouterr().out

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from engine.command_line import Vidgen, call
 from PIL import Image
 
-from vidgen.cli import cli
-from vidgen.console import run
 from vidgen.data.shapes import Scene
 from vidgen.data.synthetic import paint
 from vidgen.data.video import decode, probe
@@ -39,20 +38,6 @@ evaluate: {clips: 4}
 """
 
 LIKENESS = ("psnr", "ssim", "perceptual_vidgen-clip")
-Vidgen = Callable[..., tuple[int, str, str]]
-
-
-def call(*argv: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        run(cli, [str(each) for each in argv])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
-
-
-@pytest.fixture
-def vidgen(capfd: pytest.CaptureFixture[str]) -> Vidgen:
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-    return lambda *argv: (call(*argv), *capfd.readouterr())
 
 
 @pytest.fixture(scope="module")

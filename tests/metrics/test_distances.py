@@ -35,6 +35,19 @@ def by_the_paper(a: Tensor, b: Tensor) -> float:
     return float(mean + (s + t - 2 * root.real).trace())
 
 
+class Flat(nn.Module):
+    """Pixels as features, for torchmetrics."""
+
+    num_features = 48
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.flatten(1).float() / self.scale
+
+
 class TestFrechet:
     def test_known_gaussians(self) -> None:
         """Diagonal covariances: sum of (m - n)^2 + (sqrt s - sqrt t)^2."""
@@ -67,16 +80,10 @@ class TestFrechet:
     def test_torchmetrics(self) -> None:
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-        class Flat(nn.Module):
-            num_features = 48
-
-            def forward(self, image: Tensor) -> Tensor:
-                return image.flatten(1).float() / 255
-
         generator = torch.Generator().manual_seed(3)
         real = torch.randint(0, 256, (200, 3, 4, 4), dtype=torch.uint8, generator=generator)
         fake = torch.randint(0, 200, (150, 3, 4, 4), dtype=torch.uint8, generator=generator)
-        theirs = FrechetInceptionDistance(feature=Flat(), input_img_size=(3, 4, 4))
+        theirs = FrechetInceptionDistance(feature=Flat(255), input_img_size=(3, 4, 4))
         theirs.set_dtype(torch.float64)
         theirs.update(real, real=True)
         theirs.update(fake, real=False)
@@ -126,16 +133,10 @@ class TestKernel:
         """One subset of all samples is the same sum."""
         from torchmetrics.image.kid import KernelInceptionDistance
 
-        class Flat(nn.Module):
-            num_features = 48
-
-            def forward(self, image: Tensor) -> Tensor:
-                return image.flatten(1).float() / 128
-
         generator = torch.Generator().manual_seed(3)
         real = torch.randint(0, 256, (60, 3, 4, 4), dtype=torch.uint8, generator=generator)
         fake = torch.randint(0, 200, (60, 3, 4, 4), dtype=torch.uint8, generator=generator)
-        theirs = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=60)
+        theirs = KernelInceptionDistance(feature=Flat(128), subsets=1, subset_size=60)
         theirs.update(real, real=True)
         theirs.update(fake, real=False)
         ours = kernel_distance(Flat()(real), Flat()(fake))

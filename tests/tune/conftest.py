@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ import pytest
 import ray
 import yaml
 from engine.conftest import clips, config_on  # noqa: F401 - fixtures
+from engine.small_ray import small_ray
 
 from vidgen.config.load_sweep import Sweep, parse_sweep
-
-TESTS = Path(__file__).parents[1]
 
 MakeSweep = Callable[..., Sweep]
 
@@ -53,27 +51,8 @@ def make_sweep(clips: Path, tmp_path: Path) -> MakeSweep:  # noqa: F811
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """One small Ray for all; its workers find the tests' family."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", f"{TESTS}:{os.environ.get('PYTHONPATH', '')}")
-        for name, value in {
-            "RAY_worker_niceness": "0",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-            "RAY_AIR_NEW_OUTPUT": "0",
-            "OMP_NUM_THREADS": "1",
-            # What the S3 server of the tests expects; only some sweeps use it.
-            "AWS_ACCESS_KEY_ID": "vidgen-test-key",
-            "AWS_SECRET_ACCESS_KEY": "vidgen-test-secret",
-            "AWS_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            patch.setenv(name, value)
-        ray.init(
-            address="local", num_cpus=4, include_dashboard=False,
-            object_store_memory=100 * 1024**2, log_to_driver=False, logging_level="ERROR",
-        )  # fmt: skip
+    with small_ray(cpus=4):
         yield
-        ray.shutdown()
 
 
 def left_over() -> tuple[list[str], list[str]]:

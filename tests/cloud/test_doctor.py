@@ -1,4 +1,4 @@
-"""doctor and pools: each thing that can be wrong is found, and its fix is told."""
+"""doctor: each thing that can be wrong is found, and its fix is told."""
 
 from __future__ import annotations
 
@@ -6,65 +6,20 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cloud_setup import PLATFORM, Cli, helm_generate
+from cloud_setup import Cli, helm_generate
 from crd_schemas import FOLDER
 from fake_kubernetes import FakeKubernetes, status
 from fake_operator import FakeOperator
+from healthy_cluster import A100, TAINT, node, set_platform
 
 import vidgen.cloud.commands.doctor
 from vidgen.cloud.probe import main as probe
 
 Obj = dict[str, Any]
-A100 = {"node.kubernetes.io/instance-type": "p4d.24xlarge", "kubernetes.io/arch": "amd64"}
-TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
-
-
-def node(name: str, labels: dict[str, str], gpus: int, *taints: Obj) -> Obj:
-    amount = {"nvidia.com/gpu": str(gpus)} if gpus else {"cpu": "8"}
-    return {
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"taints": list(taints)},
-        "status": {"capacity": amount, "allocatable": amount},
-    }
-
-
-def pod(name: str, run: str, gpus: int, on: str = "", selector: Obj | None = None) -> Obj:
-    labels = {"vidgen.dev/run": run} if run else {}
-    container = {"name": "c", "resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
-    spec = {"containers": [container], "nodeSelector": selector or {}, "nodeName": on}
-    return {"metadata": {"name": name, "labels": labels}, "spec": spec, "status": {}}
-
-
-@pytest.fixture
-def healthy(cluster: FakeKubernetes, s3_bucket: str) -> FakeKubernetes:
-    """A cluster on which the doctor finds nothing, the object store on the S3 server."""
-    set_platform(cluster, "s3://clips/team", f"{s3_bucket}/team")
-    cluster.groups |= {"apps", "monitoring.coreos.com"}
-    image = "quay.io/kuberay/operator:v1.7.0"
-    deployment = {
-        "metadata": {"name": "kuberay", "labels": {"app.kubernetes.io/name": "kuberay-operator"}},
-        "spec": {"template": {"spec": {"containers": [{"image": image}]}}},
-    }
-    cluster.put("deployments", deployment)
-    crd = {
-        "metadata": {"name": "rayjobs.ray.io"},
-        "spec": {"versions": [{"name": "v1", "schema": "authOptions preRunningDeadlineSeconds"}]},
-    }
-    cluster.put("customresourcedefinitions", crd)
-    cluster.put("nodes", node("n1", A100, 8, TAINT))
-    cluster.put("nodes", node("n2", {"kubernetes.io/arch": "amd64"}, 0))
-    return cluster
-
-
-def set_platform(cluster: FakeKubernetes, old: str, new: str) -> None:
-    data = cluster.get("configmaps", "vidgen-platform")["data"]
-    assert old in data["platform.yaml"]
-    data["platform.yaml"] = data["platform.yaml"].replace(old, new)
 
 
 def findings(cli: Cli, *arguments: str) -> tuple[int, dict[str, Obj]]:
@@ -311,60 +266,9 @@ def test_a_probe_that_never_starts_says_why_and_is_removed(
     assert healthy.names("rayjobs") == []
 
 
-# -- pools ---------------------------------------------------------------------------------------
-
-
-def test_pools_count_free_used_and_waited_for(cli: Cli, healthy: FakeKubernetes) -> None:
-    selector = {"node.kubernetes.io/instance-type": "p4d.24xlarge"}
-    healthy.put("nodes", node("n5", A100, 8, TAINT))
-    healthy.put("pods", pod("p1", "run-a", 8, on="n1"))
-    healthy.put("pods", pod("p2", "", 2, on="n5"))
-    healthy.put("pods", pod("p3", "run-b", 8, selector=selector))
-    healthy.put("pods", {**pod("p4", "run-c", 8, on="n5"), "status": {"phase": "Succeeded"}})
-    rows = {row["pool"]: row for row in json.loads(cli("pools", "--json").out)}
-    a100 = rows["a100"]
-    assert (a100["nodes"], a100["free"], a100["used"], a100["pending"]) == (2, 6, 10, 8)
-    assert a100["runs"] == {"run-a": 8, "": 2, "run-b": 8}
-    assert a100["may_grow"] == 16
-    assert rows["v100-spot"]["nodes"] == 0
-    shown = cli("pools").out
-    assert "a100 (A100 40 GB), 32.77 USD a node-hour" in shown
-    assert "GPUs: 6 free, 10 used, 8 waited for, 16 more can be added" in shown
-    assert "(not a vidgen run)" in shown
-
-
-def test_yaml_says_what_json_says(cli: Cli, healthy: FakeKubernetes) -> None:
-    for command in (["pools"], ["doctor", "--quick"], ["list"]):
-        as_json, as_yaml = cli(*command, "-o", "json"), cli(*command, "-o", "yaml")
-        assert yaml.safe_load(as_yaml.out) == json.loads(as_json.out)
-        assert cli(*command, "--json").out == as_json.out
-    assert cli("pools", "--json", "-o", "yaml").code == 2
-
-
 def test_rules_outside_queues_are_a_warning(cli: Cli, healthy: FakeKubernetes) -> None:
     deletion_rules(healthy)
     del healthy.get("rayjobs", "by-hand")["metadata"]["labels"]
     code, found = findings(cli)
     assert code == 0
     assert "that was stopped: by-hand" in found["warning deletion rules"]["text"]
-
-
-def test_pools_without_the_right_to_see_nodes(cli: Cli, healthy: FakeKubernetes) -> None:
-    answer = status(403, "Forbidden", "nodes is forbidden")
-    healthy.fault = lambda method, path: (403, answer) if path.endswith("/nodes") else None
-    result = cli("pools")
-    assert result.code == 0
-    assert "GPUs cannot be counted" in result.err
-    assert "? free" in result.out
-
-
-def test_a_platform_file_needs_no_cluster(cli: Cli, tmp_path: Path) -> None:
-    file = tmp_path / "platform.yaml"
-    file.write_text(PLATFORM)
-    (tmp_path / "run.yaml").write_text(
-        "name: a\ndata: {synthetic: {}}\nmodel: {family: flow, conditions: [text]}\n"
-    )
-    arguments = ["--pool", "a100", "--platform", str(file), "--dry-run"]
-    result = cli("--context", "no-such-context", "submit", str(tmp_path / "run.yaml"), *arguments)
-    assert result.code == 0
-    assert "8 on 1 pod, 8 GPUs each" in result.out
