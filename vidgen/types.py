@@ -1,4 +1,4 @@
-"""The values that flow through vidgen: a Clip becomes a Batch, an Objective turns it into Losses.
+"""The values that flow through vidgen: clips become a Batch, an Objective turns it into Losses.
 
 Shape legend: B batch, C channels (3), T frames, H height, W width, L caption bytes.
 """
@@ -14,25 +14,6 @@ import torch
 from torch import Tensor
 
 TEXT_BYTES = 128  # captions are UTF-8 bytes, cut to this many; 0 is padding
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clip:
-    """One decoded training example, as a loader process hands it over.
-
-    Attributes:
-        video: (T, H, W, 3) uint8 RGB.
-        caption: free text, empty when there is none.
-        label: class index into the data set's `labels`, -1 when there is none.
-        source: where it came from, for messages.
-        start_s: first frame's time in the source, seconds.
-    """
-
-    video: Tensor
-    caption: str = ""
-    label: int = -1
-    source: str = ""
-    start_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from vidgen.errors import ConfigError, did_you_mean
 
 CONFIG_MAP = "vidgen-platform"
 KEY = "platform.yaml"
-PART_OF = "app.kubernetes.io/part-of=vidgen"
 
 Seconds = Annotated[int, Field(gt=0)]
 DRAIN_MARGIN = 5  # seconds a pod keeps after Ray's drain: to write the last bytes and leave
@@ -164,7 +163,6 @@ class Monitoring(_Camel):
     """Where people look."""
 
     grafana_url: str | None = None
-    prometheus_url: str | None = None
     metrics_port: int = 9400
     """Port of the workers' exporter."""
 

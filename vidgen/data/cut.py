@@ -14,7 +14,7 @@ from typing import Any
 from vidgen.config.prepare import PrepareOptions
 from vidgen.data.alike import signature
 from vidgen.data.encode import encode_mp4
-from vidgen.data.footage import Indexed, WholeFile, open_footage
+from vidgen.data.footage import Footage, Indexed, open_footage
 from vidgen.data.index_file import PARTS, encode_index
 from vidgen.data.indexing import index_source
 from vidgen.data.letterbox import find_box
@@ -162,7 +162,7 @@ class _Part:
 
 def _look(
     job: Job,
-    footage: WholeFile | Indexed,
+    footage: Footage,
     part: _Part,
     clips: list[dict[str, Any]],
     left: list[Left],
@@ -208,9 +208,7 @@ def _look(
     footage.check()
 
 
-def _pieces(
-    footage: WholeFile | Indexed, box: Box | None, options: PrepareOptions
-) -> Iterator[Piece]:
+def _pieces(footage: Footage, box: Box | None, options: PrepareOptions) -> Iterator[Piece]:
     """Clips between cuts and frames that cannot be read."""
     length = max(1, round(options.clip_seconds * options.fps))
     first = 0

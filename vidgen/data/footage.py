@@ -155,7 +155,7 @@ class Indexed:
 
 def open_footage(
     src: Store, stat: Stat, options: PrepareOptions
-) -> AbstractContextManager[WholeFile | Indexed]:
+) -> AbstractContextManager[Footage]:
     """Raises Rejected, and StorageError if the file is not to be had."""
     return _indexed(src, stat, options) if options.output == "index" else _whole(src, stat, options)
 

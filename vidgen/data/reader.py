@@ -44,9 +44,7 @@ class ReadStats:
     clips: int = 0
     requests: int = 0
     fetched: int = 0  # bytes
-    decoded: int = 0  # packets that went into a decoder
-    passed_by: int = 0  # packets that did not have to
-    fetch_s: float = 0.0
+    passed_by: int = 0  # packets that did not have to be decoded
     decode_s: float = 0.0
 
 
@@ -188,10 +186,8 @@ class ClipReader:
         return clip.frames()
 
     def _decode_batch(self, source: Source, batch: list[Run], clip: _Clip) -> None:
-        began = time.perf_counter()
         data = self._fetch(source, batch)
         fetched = time.perf_counter()
-        self.stats.fetch_s += fetched - began
         for run in batch:
             self._decode_run(source, run, data, clip)
         self.stats.decode_s += time.perf_counter() - fetched
@@ -254,7 +250,6 @@ class ClipReader:
                 packet.update(view)
                 packet.pts = row  # comes back with the picture
                 packet.is_keyframe = bool(flags[row] & KEY)
-                self.stats.decoded += 1
             try:
                 for frame in context.decode(packet):
                     if frame.pts in left and not frame.is_corrupt:

@@ -75,7 +75,6 @@ class Tally:
 
     frames: int = 0
     damaged: int = 0
-    end_s: float = 0.0  # end of the last frame, seconds after the first
     filled: list[int] = field(default_factory=list)  # output frames that the file lost
 
 
@@ -181,7 +180,6 @@ class Video:
             raise Rejected(Reason.CORRUPT, f"{self.name}: no frame can be decoded")
         lasts = (held.duration or 0) * tick
         end = shown + (lasts if 0 < lasts <= 2 * gap else gap)
-        self.tally.end_s = float(end * unit)
         while due == 0 or 2 * due + step_units <= 2 * end:
             picture = scaler(held) if picture is None else picture
             yield picture

@@ -44,20 +44,10 @@ def kernel_distance(real: Tensor, fake: Tensor, *, degree: int = 3) -> float:
     return float(within - 2 * total(a, b) / (n * m))
 
 
-def inception_score(probabilities: Tensor) -> float:
+class InceptionScore(Metric):
     """exp of the mean KL divergence of p(class | video) from p(class); 1 to K, higher is better.
 
-    Salimans et al. 2016, without splits.
-
-    Args:
-        probabilities: (N, K), rows sum to 1.
-    """
-    p = probabilities.double()
-    return _score(len(p), p.sum(0), torch.special.entr(p).sum())
-
-
-class InceptionScore(Metric):
-    """`inception_score` over a stream of generated videos; keeps K + 2 numbers.
+    Salimans et al. 2016, without splits, over a stream of videos: keeps K + 2 numbers.
 
     Args:
         classes: K.
@@ -77,7 +67,7 @@ class InceptionScore(Metric):
         self.add_state("entropy", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, probabilities: Tensor) -> None:
-        """Add (N, K) class probabilities of generated videos or frames."""
+        """Add (N, K) class probabilities of generated videos or frames; rows sum to 1."""
         p = finite(probabilities).double()
         self.n = self.n + len(p)
         self.total = self.total + p.sum(0)
