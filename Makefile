@@ -8,7 +8,7 @@ FAMILIES ?= runs/families
 # One thread per core and no oversubscription when tests run side by side.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo families test test-slow chaos chaos-sweeps lint bench bench-data observe-check image clean
+.PHONY: help demo families test test-slow chaos chaos-sweeps lint docs bench bench-data observe-check image clean
 help:
 	@echo "make demo    make clips, train, generate, evaluate, write the report page (about five minutes on two cores)"
 	@echo "make families  train and score every family's recipe, print the table (an afternoon on two cores)"
@@ -17,6 +17,7 @@ help:
 	@echo "make chaos   runs that lose workers, nodes, drivers, storage and disk, on a Ray cluster of several nodes (fifteen minutes)"
 	@echo "make chaos-sweeps  the same for sweeps (ten minutes)"
 	@echo "make lint    format, lint, type and spelling checks"
+	@echo "make docs    the guides as a site in site/ (Python 3.11); broken links fail"
 	@echo "make bench   benchmarks; each prints a ratio"
 	@echo "make bench-data  clip readers beside torchcodec, decord, MosaicML Streaming, WebDataset"
 	@echo "make observe-check  a real Prometheus beside a real run of two workers (prometheus needed)"
@@ -52,6 +53,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/codespell README.md CONTRIBUTING.md docs vidgen helm/vidgen/README.md k8s/README.md examples
 
+docs: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d site/.doctrees . site
+	@echo "site/index.html"
+
 bench: $(READY)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
@@ -73,4 +79,4 @@ image:
 	@tests/image/build.sh
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) site

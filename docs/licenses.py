@@ -38,6 +38,7 @@ GROUPS = {
     "mlflow": "",
     "wandb": "",
     "dev": "Tests and tools: `vidgen[dev]`",
+    "docs": "The site of the guides: `vidgen[docs]`",
     "bench-data": "What readers are compared with: `vidgen[bench-data]`",
 }
 # Names in metadata that say the same.
