@@ -14,7 +14,13 @@ from sphinx.application import Sphinx
 project = "vidgen"
 copyright = "the authors of vidgen"
 extensions = ["myst_parser"]
-include_patterns = ["README.md", "CONTRIBUTING.md", "docs/*.md", "helm/vidgen/README.md", "k8s/*.md"]
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "helm/vidgen/README.md",
+    "k8s/*.md",
+]
 root_doc = "README"
 html_theme = "furo"
 html_title = "vidgen"

@@ -63,6 +63,13 @@ def test_what_a_guide_points_at_is_there(guide: Path) -> None:
     assert [each for each in targets if not (guide.parent / each).exists()] == []
 
 
+def test_every_guide_is_in_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", index.read_text()))
+    assert {guide.name for guide in index.parent.glob("*.md")} - {index.name} == linked
+    assert "(docs/README.md)" in README
+
+
 def test_the_reference_of_all_keys_is_up_to_date() -> None:
     command = [sys.executable, ROOT / "docs" / "configuration.py", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
