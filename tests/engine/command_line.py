@@ -19,3 +19,12 @@ def call(*argv: str | Path) -> int:
         run(cli, [str(each) for each in argv])
     assert isinstance(stop.value.code, int)
     return stop.value.code
+
+
+def train_two(folder: Path, config: str) -> tuple[Path, Path]:
+    """Two runs that differ in their seed alone, `one` and `two`."""
+    (folder / "tiny.yaml").write_text(config)
+    for name, seed in (("one", 0), ("two", 1)):
+        options = ["--set", f"run={folder / name}", "--set", f"seed={seed}"]
+        assert call("train", folder / "tiny.yaml", *options) == 0
+    return folder / "one", folder / "two"

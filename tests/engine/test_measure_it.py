@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine.command_line import Vidgen, call
+from engine.command_line import Vidgen, call, train_two
 
 from vidgen.engine.compare import compare
 from vidgen.engine.evaluation import Evaluation
@@ -35,14 +35,12 @@ evaluate: {clips: 8, split: val, training_clips: 12, extractors: [st-stats, fram
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """Two runs of different seeds on one data set, evaluated alike."""
     folder = tmp_path_factory.mktemp("tiny")
-    (folder / "tiny.yaml").write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDGEN_CACHE", str(folder / "cache"))
-        for name, seed in (("one", 0), ("two", 1)):
-            options = ["--set", f"run={folder / name}", "--set", f"seed={seed}"]
-            assert call("train", folder / "tiny.yaml", *options) == 0
-            assert call("evaluate", folder / name) == 0
-        yield folder / "one", folder / "two"
+        one, two = train_two(folder, CONFIG)
+        assert call("evaluate", one) == 0
+        assert call("evaluate", two) == 0
+        yield one, two
 
 
 def stored(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine.command_line import Vidgen, call
+from engine.command_line import Vidgen, call, train_two
 
 from vidgen.data.video import probe
 from vidgen.engine.evaluate import cases
@@ -35,17 +35,14 @@ evaluate: {clips: 8, split: val, training_clips: 0, extractors: [st-stats]}
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Two runs that differ in their seed; the first evaluated at two steps with two seeds."""
     folder = tmp_path_factory.mktemp("several")
-    (folder / "tiny.yaml").write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDGEN_CACHE", str(folder / "cache"))
-        for name, seed in (("one", 0), ("two", 1)):
-            options = ["--set", f"run={folder / name}", "--set", f"seed={seed}"]
-            assert call("train", folder / "tiny.yaml", *options) == 0
+        one, two = train_two(folder, CONFIG)
         argv = ["--step", "2", "--step", "4", "--seed", "0", "--seed", "7"]
-        assert call("evaluate", folder / "one", *argv) == 0
-        assert call("evaluate", folder / "two") == 0
-        assert call("bench", folder / "one", "--batch", "1", "--steps", "1", "--calls", "2") == 0
-        yield str(folder / "one"), str(folder / "two")
+        assert call("evaluate", one, *argv) == 0
+        assert call("evaluate", two) == 0
+        assert call("bench", one, "--batch", "1", "--steps", "1", "--calls", "2") == 0
+        yield str(one), str(two)
 
 
 def test_the_newest_step_with_the_first_seed_comes_last() -> None:
