@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import click
 
@@ -31,7 +32,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "CheckpointError", "EvaluationError", "ClusterError", "Interrupted",
     ),
     "vidgen.types": ("Condition", "Batch", "Losses", "to_uint8", "encode_text", "decode_text"),
-    "vidgen.config.base": ("FamilyConfig",),
+    "vidgen.config.base": ("FamilyConfig", "ConditionName"),
     "vidgen.models.base": ("VideoSpec", "VideoModel", "Objective", "build_objective"),
     "vidgen.metrics.frames": ("VideoMetric",),
     "vidgen.metrics.features.table": ("build_extractor",),
@@ -87,9 +88,16 @@ def python() -> Iterator[str]:
         path = Path(inspect.getfile(import_module(module))).relative_to(TARGET.parents[1])
         where = f"[{module}](../{path})"
         for name in names:
-            told = first_sentence(inspect.getdoc(getattr(import_module(module), name)) or "")
+            told = first_sentence(explained(getattr(import_module(module), name)))
             yield f"| {where} | `{name}` | {told} |\n"
             where = ""
+
+
+def explained(found: object) -> str:
+    """The docstring, or the values of a type that has none of its own."""
+    if get_origin(found) is Literal:
+        return "One of " + ", ".join(map(str, get_args(found))) + "."
+    return inspect.getdoc(found) or ""
 
 
 def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:

@@ -26,7 +26,7 @@ INTERNAL = {"VIDGEN_CONFIG", "VIDGEN_CONFIG_FILE", "VIDGEN_RUN", "VIDGEN_CLOUD_C
 def test_names_are_there_and_say_what_they_are(module: str) -> None:
     for name in api.PUBLIC[module]:
         found = getattr(import_module(module), name)
-        assert inspect.getdoc(found), name
+        assert api.explained(found), name
         if inspect.isclass(found):
             own = [
                 key

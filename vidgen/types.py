@@ -46,6 +46,7 @@ class Condition:
         return Condition(**{name: function(value) for name, value in self.items()})
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Condition:
+        """The same on a device."""
         return self.map(lambda value: value.to(device, non_blocking=non_blocking))
 
     def __getitem__(self, index: slice | Tensor) -> Condition:
@@ -85,6 +86,7 @@ class Batch:
         return Batch(video=self.video[rows], cond=self.cond[rows], seed=self.seed[rows])
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """The same on a device, but for the seeds."""
         return Batch(
             video=self.video.to(device, non_blocking=non_blocking),
             cond=self.cond.to(device, non_blocking=non_blocking),

@@ -76,6 +76,7 @@ class Evaluation:
         return f"eval/{step_name(self.step)}/scores_{digest}.json"
 
     def to_json(self) -> dict[str, Any]:
+        """What eval.json holds."""
         fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         return {
             "format": FORMAT,

@@ -47,6 +47,7 @@ class Prompt:
 
     @property
     def rows(self) -> int:
+        """How many videos are asked for, before repeats."""
         return max(1, len(self.captions))
 
     def given(self) -> list[str]:
@@ -56,6 +57,7 @@ class Prompt:
         return [name for name, value in held.items() if value not in (None, ())]
 
     def to_json(self) -> dict[str, Any]:
+        """What was asked for, as generated.json keeps it."""
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if v}
 
     def condition(self, config: RunConfig, *, fps: float) -> Condition:

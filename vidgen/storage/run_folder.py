@@ -115,4 +115,5 @@ class RunFolder:
         self.store.write(key, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode("utf-8"))
 
     def read_json(self, key: str) -> Any:
+        """What a JSON file of the folder holds."""
         return json.loads(self.store.read(key))
