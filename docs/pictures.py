@@ -25,15 +25,9 @@ def main() -> None:
     generated, report = (Path(each).resolve() for each in sys.argv[1:])
     frames = moving(generated)
     fps = json.loads((generated / "generated.json").read_text())["fps"]
-    frames[0].save(
-        IMAGES / "shapes.gif",
-        save_all=True,
-        append_images=frames[1:],
-        duration=round(1000 / fps),
-        loop=0,
-        optimize=True,
-    )
-    page(report).save(IMAGES / "report.png", optimize=True)
+    options = {"append_images": frames[1:], "duration": round(1000 / fps), "loop": 0, "quality": 85}
+    frames[0].save(IMAGES / "shapes.webp", save_all=True, **options)
+    page(report).save(IMAGES / "report.webp", quality=85)
 
 
 def moving(generated: Path) -> list[Image.Image]:
@@ -50,24 +44,29 @@ def moving(generated: Path) -> list[Image.Image]:
         for n, (clip, each) in enumerate(zip(clips, told["videos"], strict=True)):
             x = GAP + n % COLUMNS * (SIDE + GAP)
             y = GAP + n // COLUMNS * (SIDE + TEXT)
-            frame.paste(
-                Image.fromarray(clip[t]).resize((SIDE, SIDE), Image.Resampling.NEAREST), (x, y)
-            )
+            picture = Image.fromarray(clip[t]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            frame.paste(picture, (x, y))
             text = "\n".join(textwrap.wrap(each["caption"], 24))
             draw.multiline_text((x, y + SIDE + 3), text, "#444", font=font, spacing=1)
-        frames.append(frame.quantize(64))
+        frames.append(frame)
     return frames
 
 
 def page(report: Path) -> Image.Image:
-    """The top of the report as a browser shows it."""
+    """Top and scores of the report beside each other, as a browser shows them."""
+    frame = '<iframe src="{}" width=1100 height=1500 frameborder=0></iframe>'
     with tempfile.TemporaryDirectory() as folder:
-        shot = Path(folder) / "shot.png"
+        both, shot = Path(folder) / "both.html", Path(folder) / "shot.png"
+        both.write_text(
+            "<body style='margin:0;white-space:nowrap;font-size:0'>"
+            + frame.format(report.as_uri())
+            + frame.format(f"{report.as_uri()}#scores")
+        )
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        flags += ["--virtual-time-budget=5000", "--window-size=1100,1500", f"--screenshot={shot}"]
-        command = ["chromium", *flags, f"--user-data-dir={folder}/profile", report.as_uri()]
+        flags += ["--virtual-time-budget=5000", "--window-size=2200,1500", f"--screenshot={shot}"]
+        command = ["chromium", *flags, f"--user-data-dir={folder}/profile", both.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
-        return Image.open(shot).convert("RGB").quantize(128)
+        return Image.open(shot).convert("RGB").resize((1320, 900), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":
