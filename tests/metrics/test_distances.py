@@ -87,8 +87,8 @@ class TestFrechet:
         theirs.update(real, real=True)
         theirs.update(fake, real=False)
         ours = FrechetDistance(48)
-        ours.update(Flat()(real), real=True)
-        ours.update(Flat()(fake), real=False)
+        ours.update(Flat(255)(real), real=True)
+        ours.update(Flat(255)(fake), real=False)
         assert ours.compute().item() == pytest.approx(theirs.compute().item(), abs=1e-4)
 
     @pytest.mark.parametrize("n", [40, 500])
@@ -138,7 +138,7 @@ class TestKernel:
         theirs = KernelInceptionDistance(feature=Flat(128), subsets=1, subset_size=60)
         theirs.update(real, real=True)
         theirs.update(fake, real=False)
-        ours = kernel_distance(Flat()(real), Flat()(fake))
+        ours = kernel_distance(Flat(128)(real), Flat(128)(fake))
         assert ours == pytest.approx(theirs.compute()[0].item(), abs=1e-4)
 
     def test_unbiased(self) -> None:
