@@ -178,6 +178,15 @@ def test_refuses_a_condition_it_was_not_trained_with(family: str) -> None:
     assert ", ".join(families_reading(unread)) in str(refused.value)
 
 
+def test_labels_need_classes(family: str) -> None:
+    config = tiny_config(family)
+    if "label" not in config.model.conditions:
+        pytest.skip("reads no label")
+    without = config.data.model_copy(update={"labels": ()})
+    with pytest.raises(ModelError, match="no labels"):
+        build_objective(config.model_copy(update={"data": without}))
+
+
 def test_says_what_it_cannot_do_without(family: str) -> None:
     torch.manual_seed(0)
     needs = config_class(family).needs

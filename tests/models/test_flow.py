@@ -10,11 +10,9 @@ import torch
 from models.tiny import tiny_batch, tiny_config
 from pydantic import ValidationError
 
-from vidgen.errors import ModelError
-from vidgen.models.base import VideoSpec, build_objective
-from vidgen.models.flow.config import Config
+from vidgen.models.base import build_objective
 from vidgen.models.flow.model import FlowModel
-from vidgen.models.flow.objective import FlowObjective, build
+from vidgen.models.flow.objective import FlowObjective
 from vidgen.models.flow.sampler import SAMPLERS, shifted, times
 from vidgen.nn.patches import patchify, unpatchify
 from vidgen.types import Batch, Condition
@@ -163,8 +161,3 @@ def test_guidance_of_one_calls_the_network_once_a_step(monkeypatch: pytest.Monke
 def test_refuses_what_does_not_fit(model: dict[str, object], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         tiny_config("flow", **model)
-
-
-def test_labels_need_classes() -> None:
-    with pytest.raises(ModelError, match="no labels"):
-        build(Config(conditions=("label",)), VideoSpec(frames=4, height=8, width=8))

@@ -170,8 +170,14 @@ class Objective(nn.Module, ABC):
 def build_objective(config: RunConfig) -> Objective:
     """The untrained objective of a run; a family's package builds it in `objective.build`.
 
-    The caller seeds torch: weights depend on the global generator alone.
+    The caller seeds torch: weights depend on the global generator alone. Raises ModelError if model
+    and data do not fit each other.
     """
+    if "label" in config.model.conditions and not config.data.labels:
+        raise ModelError(
+            "the model is conditioned on 'label', but the data has no labels",
+            fix="Give a data set with a label column, or take 'label' out of model.conditions.",
+        )
     spec = VideoSpec(
         frames=config.data.frames,
         height=config.data.height,

@@ -48,7 +48,7 @@ class TextEncoder(nn.Module):
         """
         if len(text) > 1 and not torch.is_grad_enabled():
             # Many videos of a caption, as rollouts are: it is read once.
-            rows, places = text.unique(dim=0, return_inverse=True)
+            rows, places = torch.unique(text, dim=0, return_inverse=True)
             if len(rows) < len(text):
                 tokens, vector = self(rows)
                 return tokens[places], vector[places]

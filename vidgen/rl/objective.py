@@ -165,7 +165,8 @@ class RewardObjective(Objective):
             )
             for part in self._parts(batch)
         ]
-        return torch.cat(made).float().unflatten(0, (len(batch), _PAIR))
+        videos = torch.cat(made).float()  # (B * 2, C, T, H, W)
+        return videos.view(len(batch), _PAIR, *videos.shape[1:])
 
     def _start_pairs(self, batch: Batch) -> Tensor:
         """What the start makes, which stays the same: made once."""

@@ -108,7 +108,7 @@ class StyledLevel(nn.Module):
 
     def __init__(self, inputs: int, width: int, style: int, *, double: bool) -> None:
         super().__init__()
-        self.double = double
+        self.doubles = double  # Module has a method of the shorter name
         self.straight = nn.Conv3d(inputs, width, 1) if inputs != width else nn.Identity()
         self.conv1 = nn.Conv3d(inputs, width, 3, padding=1)
         self.conv2 = nn.Conv3d(width, width, 3, padding=1)
@@ -122,7 +122,7 @@ class StyledLevel(nn.Module):
         scale1, shift1, scale2, shift2 = self.style(style)[..., None, None, None].chunk(4, 1)
         y = F.leaky_relu(self.norm1(self.conv1(x)) * (1 + scale1) + shift1, 0.2)
         x = self.straight(x)
-        if self.double:
+        if self.doubles:
             x, y = _doubled(x), _doubled(y)
         y = F.leaky_relu(self.norm2(self.conv2(y)) * (1 + scale2) + shift2, 0.2)
         out: Tensor = (x + y) * 0.7071
