@@ -15,8 +15,11 @@ class Config(FamilyConfig):
 
     reads: ClassVar = frozenset({"label", "text", "image"})
     free: ClassVar = frozenset(
-        {"critic_widths", "loss", "penalty", "penalty_every", "augment", "augment_speed"}
-    )
+        {
+            "critic_widths", "loss", "penalty", "penalty_every", "coarse", "coarse_until",
+            "augment", "augment_speed",
+        }
+    )  # fmt: skip
     family: Literal["gan"] = "gan"
     noise: PositiveInt = 64
     """Numbers that a clip is drawn from."""
