@@ -42,7 +42,6 @@ ROWS = (
         recipe="shapes-convgru-reward", family="recurrent", start="shapes-convgru",
         half=("train.steps=150", "train.batch_size=8", "model.truth_until=75"),
     ),
-    Row(recipe="shapes-gan-reward", family="gan", start="shapes-gan", half=("train.steps=300",)),
 )  # fmt: skip
 HEAD = (
     "family", "recipe", "learner", "reward before", "after", "caption agreement before", "after",
