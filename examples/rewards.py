@@ -38,10 +38,6 @@ ROWS = (
         recipe="shapes-flow-reward", family="flow", start="shapes-demo",
         half=("train.steps=1200", "model.sample_steps=8"),  # scored with as many as the run
     ),
-    Row(
-        recipe="shapes-convgru-reward", family="recurrent", start="shapes-convgru",
-        half=("train.steps=150", "train.batch_size=8", "model.truth_until=75"),
-    ),
 )  # fmt: skip
 HEAD = (
     "family", "recipe", "learner", "reward before", "after", "caption agreement before", "after",
