@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 from torch.distributed.checkpoint.filesystem import (
     FileSystemBase,
@@ -81,7 +82,7 @@ class StoreFiles(FileSystemBase):
         yield stream
         self.write(name, stream.getvalue())
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | bytearray) -> None:
         self.store.write(name, data)
         self.written[name] = _facts(data)
 
@@ -129,7 +130,7 @@ class StoreFiles(FileSystemBase):
         return True
 
 
-def _facts(data: bytes | memoryview) -> dict[str, Any]:
+def _facts(data: bytes | bytearray) -> dict[str, Any]:
     return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -144,7 +145,7 @@ class StoreWriter(FileSystemWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         results: list[WriteResult] = []
-        parts: list[bytes | memoryview] = []
+        parts: list[memoryview] = []  # of an object
         number = offset = 0
         for item in plan.items:
             name = f"{plan.storage_data.prefix}{number}.distcp"
@@ -153,16 +154,30 @@ class StoreWriter(FileSystemWriter):
             results.append(
                 WriteResult(index=item.index, size_in_bytes=len(data), storage_data=place)
             )
-            padding = bytes(-len(data) % _ALIGN)
-            parts += [data, padding]
-            offset += len(data) + len(padding)
+            parts.append(data)
+            offset += _aligned(len(data))
             if offset >= _OBJECT_BYTES:
-                self.files.write(name, b"".join(parts))
+                self.files.write(name, _joined(parts))
                 parts.clear()
                 number, offset = number + 1, 0
         if parts:
-            self.files.write(name, b"".join(parts))
+            self.files.write(name, _joined(parts))
         return _done(results)
+
+
+def _aligned(length: int) -> int:
+    return length + -length % _ALIGN
+
+
+def _joined(parts: list[memoryview]) -> bytearray:
+    """One after the other, with zeros between. Copied by numpy, which leaves the interpreter to
+    training meanwhile; bytes.join would hold it."""
+    whole = bytearray(sum(_aligned(len(part)) for part in parts))
+    view, at = np.frombuffer(whole, np.uint8), 0
+    for part in parts:
+        view[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += _aligned(len(part))
+    return whole
 
 
 def _plain_bytes(planner: SavePlanner, item: WriteItem) -> memoryview:

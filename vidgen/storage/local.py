@@ -50,18 +50,18 @@ class LocalStore(Store):
             )
         return data
 
-    def write(self, key: str, data: bytes | Path) -> None:
+    def write(self, key: str, data: bytes | bytearray | Path) -> None:
         path = self._path(key)
         part = path.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}{_PART_SUFFIX}"
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with part.open("xb") as file:
-                    if isinstance(data, bytes):
-                        file.write(data)
-                    else:
+                    if isinstance(data, Path):
                         with data.open("rb") as source:
                             shutil.copyfileobj(source, file, 1024**2)
+                    else:
+                        file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(part, path)
