@@ -1,11 +1,12 @@
 """What a checkpoint every 20 steps costs a run, on a local disk and on S3 with 50 ms of latency.
 
-    python benchmarks/checkpoint_stall.py [--rounds 16] [--latency-ms 50] [--json]
+    python benchmarks/checkpoint_stall.py [--rounds 32] [--stores disk s3] [--latency-ms 50]
 
-In one run, rounds of 20 steps that begin with a checkpoint take turns with rounds that have none;
-the medians of their seconds are compared. What is lost is the copying of the state, which training
-waits for, and whatever hashing and uploading takes away from the steps that go on meanwhile. Prints
-the time lost over the time of a round (limit 0.02) for each store. Exit code 1 over the limit.
+In one run, the ten steps after a checkpoint is begun, in which it is copied, hashed and written,
+are compared with the ten that follow, in which nothing is; the median of all rounds counts, since
+machines have slower moments. A real S3 server is another machine; this one and the wire before it
+run when nobody else wants to. Prints the time lost over the time of 20 steps (limit 0.02) for each
+store. Exit code 1 over the limit.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from data.servers import s3_server, wire
 
@@ -32,51 +34,57 @@ from vidgen.engine.loop import Job, run_loop
 from vidgen.engine.state import State
 from vidgen.errors import Interrupted
 from vidgen.observe.recorder import Recorder
-from vidgen.storage.run_folder import RunFolder
+from vidgen.storage.run_folder import RunFolder, step_name
 
 LIMIT = 0.02
+STORES = ("disk", "s3")
 STEPS = 20  # from one checkpoint to the next
-WARM_UP = 2  # rounds of either kind whose time does not count
+HALF = STEPS // 2
+WARM_UP = 2  # rounds whose time does not count
 
 
-class Rounds(Recorder):
-    """Seconds of each round of steps, which ends when its line is written."""
+class Halves(Recorder):
+    """Seconds of each half of a round, which ends when its line is written, and of each save."""
 
     def __init__(self, folder: RunFolder) -> None:
-        super().__init__(folder, step=0, show=lambda line: None)
-        self.plain: list[float] = []
-        self.saving: list[float] = []
+        self.halves: list[float] = []
+        self.saves: list[float] = []
         self._since = time.perf_counter()
+        super().__init__(folder, step=0, show=lambda line: None)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         super().write(step, values)
         if "loss" in values:
             now = time.perf_counter()
-            # The checkpoint of step 40 is begun after the line of step 40 and written in the round
-            # of steps 41 to 60.
-            (self.saving if step % (2 * STEPS) == STEPS else self.plain).append(now - self._since)
+            self.halves.append(now - self._since)
             self._since = now
+
+    def note(self, step: int, values: dict[str, float]) -> None:
+        super().note(step, values)
+        if "save_s" in values:
+            self.saves.append(values["save_s"])
 
 
 def measure(run: str, rounds: int, endpoint_url: str | None) -> dict[str, float]:
-    """Median seconds of rounds without and with a checkpoint, and the share that is lost."""
+    """Seconds of 20 steps without a checkpoint, and the share of them that one costs."""
+    enough = 2 * (1 + WARM_UP + rounds)  # halves; no checkpoint is begun before the first round
     config = load_run(
         "shapes-flow",
         [
             "data.synthetic.clips=48",
             f"run={run}",
-            f"train.steps={2 * STEPS * (rounds + WARM_UP) + STEPS}",
-            f"train.log_every={STEPS}",
+            f"train.steps={HALF * (enough + 2)}",
+            f"train.log_every={HALF}",
             "train.validate_every=0",
             "train.sample_every=0",
-            f"train.checkpoint_every={2 * STEPS}",
+            f"train.checkpoint_every={STEPS}",
             *([f"storage.endpoint_url={endpoint_url}"] if endpoint_url else []),
         ],
     )
     with join_ranks() as ranks:
         dataset, folder = ensure_dataset(config), RunFolder(run, config.storage)
-        recorder = Rounds(folder)
-        done: Callable[[], bool] = lambda: len(recorder.saving) > rounds + WARM_UP  # noqa: E731
+        recorder = Halves(folder)
+        done: Callable[[], bool] = lambda: len(recorder.halves) >= enough  # noqa: E731
         job = Job(
             config=config,
             dataset=dataset,
@@ -90,12 +98,27 @@ def measure(run: str, rounds: int, endpoint_url: str | None) -> dict[str, float]
         )
         with recorder, suppress(Interrupted):
             run_loop(job)
-        saved = folder.checkpoint_steps()
-        size = sum(s.size for s in folder.store.list(f"checkpoints/step_{saved[-1]:08d}/"))
-    # The first round is of its own kind: nothing precedes it.
-    plain = statistics.median(recorder.plain[WARM_UP:])
-    saving = statistics.median(recorder.saving[1 + WARM_UP :])
-    return {"plain_s": plain, "saving_s": saving, "lost": saving / plain - 1, "bytes": size}
+        newest = step_name(folder.checkpoint_steps()[-1])
+        size = sum(each.size for each in folder.store.list(f"checkpoints/{newest}/"))
+    first = 2 * (1 + WARM_UP)
+    saving, plain = recorder.halves[first:enough:2], recorder.halves[first + 1 : enough : 2]
+    save_s = statistics.median(recorder.saves)
+    if save_s > min(plain):
+        raise SystemExit(
+            f"a save takes {save_s:.1f} s, {HALF} steps {min(plain):.1f} s: no half without"
+        )
+    lost = [(busy - free) / (2 * free) for busy, free in zip(saving, plain, strict=True)]
+    low, middle, high = statistics.quantiles(lost, n=4)
+    return {
+        "plain_s": 2 * statistics.median(plain), "save_s": save_s, "bytes": size,
+        "lost": middle, "lost_low": low, "lost_high": high,
+    }  # fmt: skip
+
+
+def give_way() -> None:
+    """Let the processes started here run when nobody else wants to."""
+    for process in psutil.Process().children(recursive=True):
+        process.nice(19)
 
 
 def _refuse(text: str) -> None:
@@ -105,7 +128,8 @@ def _refuse(text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=32)
+    parser.add_argument("--stores", nargs="*", choices=STORES, default=STORES)
     parser.add_argument("--latency-ms", type=float, default=50)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -121,19 +145,23 @@ def main() -> int:
             each = found[name] = measure(run, options.rounds, url)
             if not options.json:
                 print(
-                    f"{name}: {STEPS} steps {each['plain_s']:.3f} s, with a checkpoint of "
-                    f"{each['bytes'] / 1e6:.0f} MB {each['saving_s']:.3f} s; "
-                    f"lost {100 * each['lost']:.2f} % (limit {100 * LIMIT:g} %)",
+                    f"{name}: {STEPS} steps {each['plain_s']:.3f} s, a checkpoint of "
+                    f"{each['bytes'] / 1e6:.0f} MB takes {each['save_s']:.2f} s beside them; lost "
+                    f"{100 * each['lost']:.2f} % (half of the rounds "
+                    f"{100 * each['lost_low']:.1f} to {100 * each['lost_high']:.1f} %; "
+                    f"limit {100 * LIMIT:g} %)",
                     flush=True,
                 )
 
-        look("local disk", f"{folder}/run")
-        Path(folder, "s3", "bucket").mkdir(parents=True)
-        with (
-            s3_server(Path(folder, "s3")) as server,
-            wire(server, latency_s=options.latency_ms / 1000) as line,
-        ):
-            look(f"S3 with {options.latency_ms:g} ms", "s3://bucket/run", line.url)
+        if "disk" in options.stores:
+            look("local disk", f"{folder}/run")
+        if "s3" in options.stores:
+            Path(folder, "s3", "bucket").mkdir(parents=True)
+            with ExitStack() as servers:
+                server = servers.enter_context(s3_server(Path(folder, "s3")))
+                line = servers.enter_context(wire(server, latency_s=options.latency_ms / 1000))
+                give_way()
+                look(f"S3 with {options.latency_ms:g} ms", "s3://bucket/run", line.url)
     if options.json:
         print(json.dumps(found))
     return int(max(each["lost"] for each in found.values()) > LIMIT)
