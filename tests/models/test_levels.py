@@ -76,6 +76,15 @@ def test_samples_are_pixels(pair: tuple[Objective, Objective, Batch]) -> None:
     assert not made.requires_grad
 
 
+@pytest.mark.parametrize("family", ["gan", "recurrent", "convolutional"])
+def test_rewards_can_be_followed_back_through_them(family: str) -> None:
+    config = tiny_config(family)
+    model, batch = built(with_levels(config)).model, tiny_batch(config)
+    made = model.sample_with_grad(batch.cond.only(*model.conditions), len(batch))
+    made.mean().backward()
+    assert max(w.grad.abs().max() for w in model.parameters() if w.grad is not None) > 0
+
+
 def test_a_video_that_is_made_over_not_at_all_stays() -> None:
     config = with_levels(tiny_config("flow"))
     objective, batch = built(config), tiny_batch(config)

@@ -51,6 +51,10 @@ class VideoModel(nn.Module, ABC):
     video_shape: tuple[int, int, int, int]
 
     @abstractmethod
+    def draw(self, cond: Condition, n: int, guidance: float, generator: Generator | None) -> Tensor:
+        """What a family does when it is asked to `sample`: cond is checked, and on its device."""
+
+    @torch.no_grad()
     def sample(
         self,
         cond: Condition,
@@ -64,15 +68,22 @@ class VideoModel(nn.Module, ABC):
         `cond` has n rows in each given field. Deterministic given a generator.
         Raises ModelError for a condition the model was not trained with.
         """
+        self.check(cond)
+        return self.draw(cond.to(self.device), n, guidance, generator)
 
     def sample_with_grad(
         self, cond: Condition, n: int, *, generator: Generator | None = None
     ) -> Tensor:
-        """`sample`, but its result can be differentiated; only where `differentiable`."""
+        """`sample` without guidance, but its result can be differentiated; only where
+        `differentiable`."""
         assert self.differentiable
-        inner = type(self).sample.__wrapped__  # type: ignore[attr-defined]  # beneath no_grad
-        made: Tensor = inner(self, cond, n, generator=generator)
-        return made
+        self.check(cond)
+        return self.draw(cond.to(self.device), n, 1.0, generator)
+
+    def noise(self, *shape: int, generator: Generator | None) -> Tensor:
+        """Normal numbers on the model's device, drawn where the generator is."""
+        at = generator.device if generator is not None else self.device
+        return torch.randn(*shape, generator=generator, device=at).to(self.device)
 
     @property
     def device(self) -> torch.device:

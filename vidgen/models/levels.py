@@ -77,13 +77,12 @@ def _objective_class(kind: type[Objective], levels: Levels) -> type[Objective]:
 
 
 def _model_class(kind: type[VideoModel], levels: Levels) -> type[VideoModel]:
-    @torch.no_grad()
-    def sample(self: VideoModel, cond: Condition, n: int, **how: Any) -> Tensor:
-        return levels.shown(kind.sample(self, levels.condition(cond), n, **how))
+    def draw(self: VideoModel, cond: Condition, *how: Any) -> Tensor:
+        return levels.shown(kind.draw(self, levels.condition(cond), *how))
 
     @torch.no_grad()
     def edit(self: VideoModel, video: Tensor, cond: Condition, **how: Any) -> Tensor:
         seen = levels.seen(video)
         return levels.shown(kind.edit(self, seen, levels.condition(cond), **how))
 
-    return type(kind.__name__, (kind,), {"sample": sample, "edit": edit})
+    return type(kind.__name__, (kind,), {"draw": draw, "edit": edit})

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Generator, Tensor
 
 from vidgen.models.base import VideoModel
@@ -26,16 +25,7 @@ class Predictor(VideoModel):
     def predict(self, past: Tensor) -> Tensor:
         """(B, C, P, H, W) to the future, (B, C, T, H, W), not yet cut to [-1, 1]."""
 
-    @torch.no_grad()
-    def sample(
-        self,
-        cond: Condition,
-        n: int,
-        *,
-        guidance: float = 1.0,
-        generator: Generator | None = None,
-    ) -> Tensor:
+    def draw(self, cond: Condition, n: int, guidance: float, generator: Generator | None) -> Tensor:
         """See VideoModel. There is one answer: guidance and generator change nothing."""
-        self.check(cond)
         assert cond.past is not None
-        return self.predict(cond.past.to(self.device)).clamp(-1, 1)
+        return self.predict(cond.past).clamp(-1, 1)

@@ -32,17 +32,8 @@ class Model(VideoModel):
         flat = torch.tanh(self.scale * self.codec(hidden))
         return flat.view(-1, *self.video_shape)
 
-    def sample(
-        self,
-        cond: Condition,
-        n: int,
-        *,
-        guidance: float = 1.0,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        self.check(cond)
-        noise = torch.randn(n, self.body.in_features, generator=generator)
-        return self(noise.to(self.scale.device), cond.label)
+    def draw(self, cond: Condition, n: int, guidance: float, generator: Generator | None) -> Tensor:
+        return self(self.noise(n, self.body.in_features, generator=generator), cond.label)
 
 
 class Duet(Objective):

@@ -37,15 +37,7 @@ class AutoregressiveModel(VideoModel):
         """(B, C, T, H, W) to (B, N) int64."""
         return self.codec.encode_codes(video).flatten(1)
 
-    @torch.no_grad()
-    def sample(
-        self,
-        cond: Condition,
-        n: int,
-        *,
-        guidance: float = 1.0,
-        generator: Generator | None = None,
-    ) -> Tensor:
+    def draw(self, cond: Condition, n: int, guidance: float, generator: Generator | None) -> Tensor:
         """See VideoModel. Guidance moves marks away from those without conditions; it costs as much
         again."""
         return self.shown(self._write(cond, n, guidance, generator, self.config.top))
@@ -56,7 +48,8 @@ class AutoregressiveModel(VideoModel):
     ) -> Path:
         """See Policy. States are the tokens, (n, N), of all that the temperature allows; noise
         changes nothing."""
-        codes = self._write(cond, n, guidance, generator, top=0)
+        self.check(cond)
+        codes = self._write(cond.to(self.device), n, guidance, generator, top=0)
         return Path(
             video=self.shown(codes), states=codes, decisions=self.network.tokens, together=True
         )
@@ -88,8 +81,7 @@ class AutoregressiveModel(VideoModel):
         top: int,
     ) -> Tensor:
         """(n, N) tokens, one after the other."""
-        self.check(cond)
-        cond, network = cond.to(self.device), self.network
+        network = self.network
         given = [cond, Condition()] if _guided(cond, guidance) else [cond]
         words = [network.words(n, each) for each in given]
         pictures = [network.pictures(each) for each in given]

@@ -49,19 +49,10 @@ class FlowModel(VideoModel):
             out = noisy + (1 - t)[:, None, None, None, None] * out
         return out
 
-    @torch.no_grad()
-    def sample(
-        self,
-        cond: Condition,
-        n: int,
-        *,
-        guidance: float = 1.0,
-        generator: Generator | None = None,
-    ) -> Tensor:
+    def draw(self, cond: Condition, n: int, guidance: float, generator: Generator | None) -> Tensor:
         """See VideoModel. Guidance moves away from what the model shows without conditions
         (arXiv:2207.12598); it costs a second network call."""
-        self.check(cond)
-        noise = self._noise(n, generator)
+        noise = self.noise(n, *self.shape, generator=generator)
         stops = times(self.config.sample_steps, self.config.shift)
         return self.shown(self._follow(noise, stops, cond, guidance))
 
@@ -81,8 +72,9 @@ class FlowModel(VideoModel):
         steps = self.config.sample_steps
         stops = times(steps, self.config.shift)[steps - round(strength * steps) :]
         seen = self.seen(video.to(self.device))
-        noisy = stops[0] * seen + (1 - stops[0]) * self._noise(len(video), generator)
-        return self.shown(self._follow(noisy, stops, cond, guidance))
+        noise = self.noise(len(video), *self.shape, generator=generator)
+        noisy = stops[0] * seen + (1 - stops[0]) * noise
+        return self.shown(self._follow(noisy, stops, cond.to(self.device), guidance))
 
     @torch.no_grad()
     def seen(self, video: Tensor) -> Tensor:
@@ -93,15 +85,11 @@ class FlowModel(VideoModel):
         """The video, (B, C, T, H, W) in [-1, 1], of what the network deals with."""
         return seen.clamp(-1, 1) if self.codec is None else self.codec.decode(seen)
 
-    def _noise(self, n: int, generator: Generator | None) -> Tensor:
-        drawn_on = generator.device if generator is not None else self.device
-        return torch.randn(n, *self.shape, generator=generator, device=drawn_on).to(self.device)
-
     def _follow(
         self, noisy: Tensor, stops: list[float], cond: Condition, guidance: float
     ) -> Tensor:
         """From the first of the stops to video at the last."""
-        n, cond = len(noisy), cond.to(self.device)
+        n = len(noisy)
         guided = guidance != 1 and any(True for _ in cond.items())
 
         def velocity(video: Tensor, t: float) -> Tensor:

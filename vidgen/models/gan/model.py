@@ -54,20 +54,9 @@ class GanModel(VideoModel):
         made: Tensor = self.generator(noise, cond, int(self.level), float(self.fade))
         return made
 
-    @torch.no_grad()
-    def sample(
-        self,
-        cond: Condition,
-        n: int,
-        *,
-        guidance: float = 1.0,
-        generator: Random | None = None,
-    ) -> Tensor:
+    def draw(self, cond: Condition, n: int, guidance: float, generator: Random | None) -> Tensor:
         """See VideoModel. Guidance changes nothing. Before it is grown, clips are enlarged."""
-        self.check(cond)
-        at = generator.device if generator is not None else self.device
-        noise = torch.randn(n, self.config.noise, generator=generator, device=at)
-        video = self.make(noise.to(self.device), cond.to(self.device))
+        video = self.make(self.noise(n, self.config.noise, generator=generator), cond)
         if video.shape[1:] != self.video_shape:
             video = F.interpolate(video, size=self.video_shape[1:], mode="trilinear")
         return video.clamp(-1, 1)

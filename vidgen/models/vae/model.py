@@ -76,25 +76,15 @@ class VaeModel(Codec):
             return super().decode_codes(codes)
         return self.unpack(self.quantise.levels(codes)).clamp(-1, 1)
 
-    @torch.no_grad()
-    def sample(
-        self,
-        cond: Condition,
-        n: int,
-        *,
-        guidance: float = 1.0,
-        generator: Generator | None = None,
-    ) -> Tensor:
+    def draw(self, cond: Condition, n: int, guidance: float, generator: Generator | None) -> Tensor:
         """See VideoModel. Decodes latents drawn place by place from their normal distribution, or
         tokens drawn evenly: what the decoder makes of anything, not scenes."""
-        self.check(cond)
-        at, device = generator.device if generator is not None else self.device, self.device
         z, *size = self.latent_shape()
-        if self.codes:
-            codes = torch.randint(self.codes, (n, *size), generator=generator, device=at)
-            return self.decode_codes(codes.to(device))
-        noise = torch.randn(n, z, *size, generator=generator, device=at)
-        return self.decode(noise.to(device))
+        if not self.codes:
+            return self.decode(self.noise(n, z, *size, generator=generator))
+        at = generator.device if generator is not None else self.device
+        codes = torch.randint(self.codes, (n, *size), generator=generator, device=at)
+        return self.decode_codes(codes.to(self.device))
 
     def _checked(self, chunk: int) -> int:
         """Raises ModelError if the codec's boxes do not fit into so many frames."""
