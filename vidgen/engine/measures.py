@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import MappingProxyType
 from typing import Protocol as Interface
 
 import torch
@@ -80,6 +81,17 @@ class Measure(Interface):
         """Remarks for people."""
 
 
+def first_frame_repeated(held_out: EvalBatch) -> Tensor:
+    """(B, C, T, H, W) that stand still: what a continuation has to be better than."""
+    return held_out.batch.video[:, :, :1].expand_as(held_out.batch.video)
+
+
+def last_past_repeated(held_out: EvalBatch) -> Tensor:
+    """(B, C, T, H, W) that stand still: what a prediction has to be better than."""
+    assert held_out.batch.cond.past is not None
+    return last_frame_repeated(held_out.batch.cond.past, held_out.batch.video.shape[2])
+
+
 def last_frame_repeated(past: Tensor, frames: int) -> Tensor:
     """(B, C, P, H, W) to (B, C, frames, H, W): what a prediction has to be better than."""
     return past[:, :, -1:].expand(-1, -1, frames, -1, -1)
@@ -99,22 +111,27 @@ class Likeness:
     """Videos against the real clips they should equal, pixel by pixel, beside a baseline.
 
     Args:
-        baseline: what kind of video that is; None: there is none.
         metrics: what tells the difference.
+        baselines: kinds of videos that need no model, and what makes them, (B, C, T, H, W).
+        first: first frame that counts.
     """
 
-    def __init__(self, baseline: str | None, metrics: Sequence[type[VideoMetric]]) -> None:
-        kinds = (GENERATED,) if baseline is None else (GENERATED, baseline)
-        self.metrics = [(kind, metric()) for metric in metrics for kind in kinds]
+    def __init__(
+        self,
+        metrics: Sequence[type[VideoMetric]],
+        baselines: Mapping[str, Callable[[EvalBatch], Tensor]] = MappingProxyType({}),
+        first: int = 0,
+    ) -> None:
+        self.metrics = [(kind, each()) for each in metrics for kind in (GENERATED, *baselines)]
+        self.baselines = baselines
+        self.first = first
 
     def update(self, held_out: EvalBatch, generated: Tensor) -> None:
-        truth = held_out.batch.video
+        shown = {kind: make(held_out) for kind, make in self.baselines.items()}
+        shown[GENERATED] = generated
+        truth = held_out.batch.video[:, :, self.first :]
         for kind, metric in self.metrics:
-            metric.update(generated if kind == GENERATED else self.baseline(held_out), truth)
-
-    def baseline(self, held_out: EvalBatch) -> Tensor:
-        """Videos that need no model, (B, C, T, H, W)."""
-        raise NotImplementedError
+            metric.update(shown[kind][:, :, self.first :], truth)
 
     def scores(self, setting: Setting) -> Iterator[Score]:
         for kind, metric in self.metrics:
@@ -141,32 +158,22 @@ class Continuation(Likeness):
     still."""
 
     def __init__(self) -> None:
-        super().__init__(FIRST_FRAME, (VideoPSNR, VideoSSIM, VideoPerceptual))
-
-    def update(self, held_out: EvalBatch, generated: Tensor) -> None:
-        truth = held_out.batch.video
-        still = truth[:, :, :1].expand_as(truth)
-        for kind, metric in self.metrics:
-            shown = generated if kind == GENERATED else still
-            metric.update(shown[:, :, 1:], truth[:, :, 1:])
+        still = {FIRST_FRAME: first_frame_repeated}
+        super().__init__((VideoPSNR, VideoSSIM, VideoPerceptual), still, first=1)
 
 
 class Reconstruction(Likeness):
     """For a codec, whose videos are the real ones, packed and unpacked."""
 
     def __init__(self) -> None:
-        super().__init__(None, (VideoMSE, VideoPSNR, VideoSSIM))
+        super().__init__((VideoMSE, VideoPSNR, VideoSSIM))
 
 
 class Prediction(Likeness):
     """For a model that is given past frames; the baseline repeats the last of them."""
 
     def __init__(self) -> None:
-        super().__init__(LAST_FRAME, (VideoMSE, VideoPSNR, VideoSSIM))
-
-    def baseline(self, held_out: EvalBatch) -> Tensor:
-        assert held_out.batch.cond.past is not None
-        return last_frame_repeated(held_out.batch.cond.past, held_out.batch.video.shape[2])
+        super().__init__((VideoMSE, VideoPSNR, VideoSSIM), {LAST_FRAME: last_past_repeated})
 
     def scores(self, setting: Setting) -> Iterator[Score]:
         yield from super().scores(setting)
@@ -193,7 +200,7 @@ class Own(Likeness):
     """Metrics of the user's, `module:Class` each."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        super().__init__(None, [_own_metric(path) for path in paths])
+        super().__init__([_own_metric(path) for path in paths])
 
 
 def _own_metric(path: str) -> type[VideoMetric]:
