@@ -53,6 +53,57 @@ def test_a_hang_is_cut_off() -> None:
     assert time.monotonic() - start < 50
 
 
+DIES, LAST = 8, (3, 5)  # tasks
+_got: list[int] = []  # of a worker
+
+
+def get(task: int) -> int:
+    if task < 0:
+        raise DataError("nothing to get")
+    _got.append(task)
+    return 10 * task
+
+
+def use(task: int, got: int) -> tuple[int, bool]:
+    """What was got for it; whether the next task's is there before this one ends."""
+    if task == DIES:
+        os.kill(os.getpid(), signal.SIGKILL)
+    until = time.monotonic() + (0 if task in LAST else 10)
+    while task + 1 not in _got and time.monotonic() < until:
+        time.sleep(0.01)
+    return got, task + 1 in _got
+
+
+def test_what_the_next_task_needs_is_got_while_a_process_works() -> None:
+    with Pool(use, workers=1, ahead=get) as pool:
+        assert [outcome.get() for outcome in pool.run([1, 2, 3])] == [
+            (10, True),
+            (20, True),
+            (30, False),
+        ]
+
+
+def test_one_task_has_the_blame_for_what_went_wrong() -> None:
+    with Pool(use, workers=1, ahead=get) as pool:
+        found = {outcome.task: outcome for outcome in pool.run([7, DIES, 5, -1])}
+    assert found[7].get() == (70, True)
+    assert isinstance(found[DIES].error, WorkerError)  # its process had 5 in its hands too
+    assert found[5].get() == (50, False)
+    assert isinstance(found[-1].error, DataError)
+
+
+def test_a_process_is_replaced_after_as_many_tasks_with_two_in_its_hands() -> None:
+    with Pool(work_with, workers=1, ahead=get, recycle=3) as pool:
+        pids = [outcome.get() for outcome in pool.run([1, 2, 3, 4, 5])]
+    assert len(set(pids[:3])) == 1
+    assert len(set(pids[3:])) == 1
+    assert pids[0] != pids[3]
+
+
+def work_with(task: int, got: int) -> int:
+    return os.getpid()
+
+
 def test_processes_are_replaced_and_reused() -> None:
     with Pool(work, workers=1, recycle=2) as pool:
         pids = [o.get()[1] for o in pool.run([1, 2, 3, 4])]  # type: ignore[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,18 @@ def test_one_request_for_exactly_the_needed_bytes(b_frames: Path) -> None:
     keys = np.flatnonzero(packets.flags & KEY)
     group = slice(int(keys[1]), int(keys[2]))
     assert reader.stats.fetched <= int(packets.size[group].sum())
+
+
+def test_what_was_fetched_before_is_not_fetched_again(b_frames: Path) -> None:
+    store, source = indexed(b_frames)
+    reader = ClipReader(store)
+    fetched = reader.fetch(source, start_s=14 / 30, frames=4, stride=2)
+    before = replace(reader.stats)
+    clip = reader.read(source, start_s=14 / 30, frames=4, stride=2, fetched=fetched)
+    assert (reader.stats.requests, reader.stats.fetched) == (before.requests, before.fetched)
+    assert before.requests == 1
+    assert np.array_equal(clip, reader.read(source, start_s=14 / 30, frames=4, stride=2))
+    assert reader.stats.requests == 2
 
 
 def test_av1_units_that_hold_more_than_they_show(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vidgen.data.indexing import index_source
 from vidgen.data.manifest import Row
 from vidgen.data.packets import Source
 from vidgen.data.picture import Box, Fit, Frames
-from vidgen.data.reader import ClipReader
+from vidgen.data.reader import ClipReader, Fetched
 from vidgen.errors import DataError
 from vidgen.storage.base import Store
 from vidgen.storage.cache import CachedStore
@@ -43,6 +43,14 @@ class Window:
     start: Fraction
     frames: int
     box: str = ""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The video of a window, and bytes of it."""
+
+    source: Source
+    fetched: Fetched
 
 
 def window_of(row: Row, first: int, frames: int, fps: float) -> Window:
@@ -87,15 +95,18 @@ class WindowReader:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_own": OrderedDict()}
 
-    def __call__(self, window: Window) -> Frames:
-        """(T, H, W, 3) uint8. Raises Rejected if it does not decode, DataError, StorageError."""
+    def ahead(self, window: Window) -> Ahead:
+        """What `__call__` needs of the stores. May run in a thread beside it, if it is always given
+        what this returns. Raises DataError, StorageError."""
         source = self._source(window)
-        if source.key != window.key:
-            raise DataError(
-                f"the packet index in {self.index.store.url} has {source.key} at {window.packets}",
-                expected=window.key,
-                fix="Prepare the data set again.",
-            )
+        fetched = self.reader.fetch(
+            source, start_s=window.start, frames=window.frames, fps=self.fps
+        )
+        return Ahead(source, fetched)
+
+    def __call__(self, window: Window, ahead: Ahead | None = None) -> Frames:
+        """(T, H, W, 3) uint8. Raises Rejected if it does not decode, DataError, StorageError."""
+        source = self._source(window) if ahead is None else ahead.source
         before = self.reader.stats.decode_s
         try:
             return self.reader.read(
@@ -106,11 +117,22 @@ class WindowReader:
                 size=self.size,
                 fit=self.fit,
                 box=Box.parse(window.box),
+                fetched=ahead.fetched if ahead is not None else None,
             )
         finally:
             TALLY.add(Counts(decode_s=self.reader.stats.decode_s - before))
 
     def _source(self, window: Window) -> Source:
+        source = self._indexed(window)
+        if source.key != window.key:
+            raise DataError(
+                f"the packet index in {self.index.store.url} has {source.key} at {window.packets}",
+                expected=window.key,
+                fix="Prepare the data set again.",
+            )
+        return source
+
+    def _indexed(self, window: Window) -> Source:
         if window.packets >= 0:
             return self.index[window.packets]
         if window.key not in self._own:

@@ -93,7 +93,8 @@ class BatchMaker:
         self._read = _reader(dataset, config, self.fps, self.size)
         self._pool: Pool[Window, Frames] | None = None
         if config.data.loader_workers:
-            self._pool = Pool(self._read, workers=config.data.loader_workers)
+            workers = config.data.loader_workers
+            self._pool = Pool(self._read, workers=workers, ahead=self._read.ahead)
 
     def pick(
         self, index: NDArray[np.int64], seeds: NDArray[np.int64], *, train: bool, pin: bool = False

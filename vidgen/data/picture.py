@@ -11,6 +11,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from vidgen.data.packets import displayed_size
+from vidgen.data.reasons import Reason, Rejected
 
 Frames = NDArray[np.uint8]  # (..., H, W, 3) RGB
 Fit = Literal["crop", "stretch"]
@@ -145,3 +146,26 @@ class _Plan:
     turns: int
     window: tuple[slice, slice]
     interpolation: Any
+
+
+class ClipFrames:
+    """The frames of a clip as they come in, in decoding order."""
+
+    def __init__(self, length: int, scaler: Scaler, slots: dict[int, list[int]]) -> None:
+        self.slots = slots
+        self._length, self._scaler = length, scaler
+        self._frames: Frames | None = None
+
+    def take(self, row: int, frame: Any) -> None:
+        if self._frames is None:
+            self._frames = np.empty((self._length, *self._scaler.shape(frame), 3), dtype=np.uint8)
+        if self._scaler.shape(frame) != self._frames.shape[1:3]:
+            raise Rejected(Reason.CORRUPT, "the frame size changes on the way: give a size")
+        first, *others = self.slots[row]
+        self._scaler(frame, self._frames[first])
+        for place in others:
+            self._frames[place] = self._frames[first]
+
+    def frames(self) -> Frames:
+        assert self._frames is not None
+        return self._frames

@@ -2,6 +2,7 @@
 
 A task that kills its process (or runs too long) comes back as a WorkerError and the process is
 replaced. Processes are also replaced after a number of tasks: leaks in decoders stay bounded.
+While a process works on a task, a thread of it can get what the next one needs.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import queue
 import signal
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
@@ -49,11 +53,13 @@ class Outcome(Generic[Task, Result]):
 
 @dataclass
 class _Worker:
+    """A process and the tasks it has, the one it works on first."""
+
     process: Any
     pipe: Connection
-    done: int = 0
-    task: Any = None
-    deadline: float | None = None
+    tasks: deque[Any] = field(default_factory=deque)
+    given: int = 0  # ever
+    deadline: float = math.inf
 
 
 class Pool(Generic[Task, Result]):
@@ -61,45 +67,53 @@ class Pool(Generic[Task, Result]):
 
     Args:
         function: importable; it and the tasks are pickled.
+        ahead: `function` is called with a task and what this returned for it. Runs in a thread of
+            the process, one task ahead; what it raises becomes that task's error.
         timeout_s: longest time for a task.
         recycle: tasks after which a process is replaced.
     """
 
     def __init__(
         self,
-        function: Callable[[Task], Result],
+        function: Callable[..., Result],
         *,
         workers: int,
+        ahead: Callable[[Task], Any] | None = None,
         timeout_s: float | None = None,
         recycle: int = 500,
     ) -> None:
-        self.function, self.workers = function, workers
+        self.function, self.ahead, self.workers = function, ahead, workers
+        self._at_once = 1 if ahead is None else 2
         self.timeout_s, self.recycle = timeout_s, recycle
         self._all: list[_Worker] = []
+        self._again: deque[Task] = deque()  # of processes that ended before they came to them
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
         """Outcomes as they come, in any order. Takes a task only when a process is free for it."""
         waiting = iter(tasks)
         more = True
         while True:
-            while more and (worker := self._free()) is not None:
+            while (more or self._again) and (worker := self._free()) is not None:
+                if self._again:
+                    self._give(worker, self._again.popleft())
+                    continue
                 try:
                     task = next(waiting)
                 except StopIteration:
                     more = False
                 else:
                     self._give(worker, task)
-            busy = [worker for worker in self._all if worker.deadline is not None]
+            busy = [worker for worker in self._all if worker.tasks]
             if not busy:
                 return
-            soonest = min(worker.deadline or 0.0 for worker in busy)
+            soonest = min(worker.deadline for worker in busy)
             patience = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
             ready = wait([worker.pipe for worker in busy], timeout=patience)
             for worker in busy:
                 if worker.pipe in ready:
                     yield self._take(worker)
-                elif worker.deadline is not None and worker.deadline <= time.monotonic():
-                    task = worker.task
+                elif worker.deadline <= time.monotonic():
+                    task = worker.tasks.popleft()
                     self._stop(worker)
                     message = f"took longer than {self.timeout_s:g} s"
                     yield Outcome(task=task, error=WorkerTimeout(message))
@@ -108,6 +122,7 @@ class Pool(Generic[Task, Result]):
         """Stop every process at once."""
         for worker in list(self._all):
             self._stop(worker)
+        self._again.clear()
 
     def __enter__(self) -> Pool[Task, Result]:
         return self
@@ -116,16 +131,21 @@ class Pool(Generic[Task, Result]):
         self.close()
 
     def _free(self) -> _Worker | None:
-        for worker in [worker for worker in self._all if worker.deadline is None]:
+        """A process for a task: an idle one, a new one, or one that can get something ahead."""
+        for worker in [worker for worker in self._all if not worker.tasks]:
             if worker.process.is_alive():
                 return worker
             self._stop(worker)  # died while idle: no task is to blame
         if len(self._all) >= self.workers:
+            for worker in self._all:
+                if len(worker.tasks) < self._at_once and worker.given < self.recycle:
+                    return worker
             return None
         # 'spawn': a fork would copy threads' locks and the other workers' pipes.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(self.function, theirs), daemon=True)
+        work = (self.function, self.ahead, theirs)
+        process = context.Process(target=_serve, args=work, daemon=True)
         with _no_ctrl_c():
             process.start()
         theirs.close()
@@ -134,13 +154,15 @@ class Pool(Generic[Task, Result]):
         return worker
 
     def _give(self, worker: _Worker, task: Task) -> None:
-        worker.task = task
-        worker.deadline = time.monotonic() + (self.timeout_s or math.inf)
+        worker.tasks.append(task)
+        worker.given += 1
+        if len(worker.tasks) == 1:
+            worker.deadline = time.monotonic() + (self.timeout_s or math.inf)
         with suppress(OSError):  # it died while idle: _take finds out
             worker.pipe.send(task)
 
     def _take(self, worker: _Worker) -> Outcome[Task, Result]:
-        task = worker.task
+        task = worker.tasks.popleft()
         try:
             value, error, asked = worker.pipe.recv()
         except (EOFError, OSError):
@@ -149,14 +171,14 @@ class Pool(Generic[Task, Result]):
             self._stop(worker)
             return Outcome(task=task, error=WorkerError(f"its process died ({_cause(code)})"))
         TALLY.add(asked)
-        worker.task, worker.deadline = None, None
-        worker.done += 1
-        if worker.done >= self.recycle:
+        worker.deadline = time.monotonic() + (self.timeout_s or math.inf)
+        if worker.given >= self.recycle and not worker.tasks:
             self._stop(worker)
         return Outcome(task=task, value=value, error=error)
 
     def _stop(self, worker: _Worker) -> None:
         self._all.remove(worker)
+        self._again.extend(worker.tasks)
         worker.pipe.close()
         worker.process.kill()
         worker.process.join()
@@ -180,23 +202,55 @@ def _no_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
+def _serve(
+    function: Callable[..., Any], ahead: Callable[[Any], Any] | None, pipe: Connection
+) -> None:
     """The worker process: it ends when the pipe does, that is with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ["OMP_NUM_THREADS"] = "1"
+    given: queue.SimpleQueue[_Given | None] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, ahead, given), daemon=True).start()
+    told = TALLY.counts()
+    while (item := given.get()) is not None:
+        value, problem = None, item.problem
+        if problem is None:
+            try:
+                value = function(item.task, *item.got)
+            except Exception as error:
+                problem = error
+        counts = TALLY.counts()
+        asked, told = counts - told, counts
+        try:
+            pipe.send((value, problem, asked))
+        except OSError:
+            return
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A task, and what was got ahead for it or why that failed."""
+
+    task: Any
+    got: tuple[Any, ...] = ()
+    problem: Exception | None = None
+
+
+def _receive(
+    pipe: Connection,
+    ahead: Callable[[Any], Any] | None,
+    given: queue.SimpleQueue[_Given | None],
+) -> None:
     while True:
         try:
             task = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
+            given.put(None)
             return
-        before = TALLY.counts()
-        value, problem = None, None
+        if ahead is None:
+            given.put(_Given(task))
+            continue
         try:
-            value = function(task)
+            given.put(_Given(task, (ahead(task),)))
         except Exception as error:
-            problem = error
-        try:
-            pipe.send((value, problem, TALLY.counts() - before))
-        except OSError:
-            return
+            given.put(_Given(task, problem=error))

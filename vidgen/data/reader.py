@@ -18,17 +18,16 @@ from itertools import islice
 from typing import Any, Literal
 
 import av
-import numpy as np
 
 from vidgen.data.bitstream import Bitstream
+from vidgen.data.decoder import open_decoder
 from vidgen.data.demux import MAX_PIXELS, open_demuxer
 from vidgen.data.indexing import stream_packets
 from vidgen.data.packets import DISPOSABLE, HIDDEN, KEY, Codec, Packets, Source
-from vidgen.data.picture import Box, Fit, Frames, Scaler
+from vidgen.data.picture import Box, ClipFrames, Fit, Frames, Scaler
 from vidgen.data.plan import Rows, Run, byte_spans, rows_at_rate, rows_by_stride, runs
 from vidgen.data.ranges import RangeFile
 from vidgen.data.reasons import Reason, Rejected
-from vidgen.errors import DataError
 from vidgen.storage.base import Store
 
 _DECODERS = 4  # kept open; a decoder of 1080p holds tens of megabytes
@@ -48,6 +47,10 @@ class ReadStats:
     decode_s: float = 0.0
 
 
+# Bytes of a video by (start, end), fetched before they are needed.
+Fetched = dict[tuple[int, int], bytes]
+
+
 class _NoStart(Exception):
     """This key packet is no place to start decoding."""
 
@@ -57,7 +60,8 @@ class _Missing(Exception):
 
 
 class ClipReader:
-    """Reads clips of indexed videos. Not for several threads at once; picklable.
+    """Reads clips of indexed videos; picklable. `read` is not for several threads at once, a thread
+    beside it may `fetch`.
 
     Args:
         store: holds the videos.
@@ -91,6 +95,29 @@ class ClipReader:
         self._decoders: OrderedDict[Codec, tuple[Any, Bitstream]] = OrderedDict()
         self._learned: OrderedDict[tuple[str, str], tuple[Packets, frozenset[int]]] = OrderedDict()
 
+    def fetch(
+        self,
+        source: Source,
+        *,
+        start_s: float | Fraction,
+        frames: int,
+        stride: int | None = None,
+        fps: float | Fraction | None = None,
+    ) -> Fetched:
+        """What `read` will need, as far as it is known and not too much to hold.
+
+        Raises DataError, Rejected and StorageError as `read` does.
+        """
+        if not source.verbatim:
+            return {}
+        packets, no_start = self._known(source)
+        seen = source if packets is source.packets else replace(source, packets=packets)
+        rows = _rows(seen, start_s, frames, stride, fps)
+        spans = byte_spans(packets, runs(packets, rows, no_start=no_start))
+        if sum(end - start for start, end in spans) > _BATCH:
+            return {}
+        return {span: self._range(source, *span) for span in spans}
+
     def read(
         self,
         source: Source,
@@ -102,6 +129,7 @@ class ClipReader:
         size: tuple[int, int] | None = None,
         fit: Fit = "crop",
         box: Box | None = None,
+        fetched: Fetched | None = None,
     ) -> Frames:
         """One clip as (T, H, W, 3) uint8 RGB.
 
@@ -111,27 +139,22 @@ class ClipReader:
             fps: or take the pictures nearest to start_s, start_s + 1/fps, ...
             size: (H, W); None keeps the displayed size.
             box: the part of the picture that counts.
+            fetched: of the same clip.
 
         Raises:
             DataError: the clip reaches past the end.
             Rejected: it cannot be decoded.
             StorageError: it cannot be read, or has changed since it was indexed.
         """
-        if (stride is None) == (fps is None):
-            raise ValueError("give stride or fps")
         scaler = Scaler(size, fit, source.pixel_shape, source.turns, box)
         known = (source.key, source.etag)
-        packets, no_start = self._learned.get(known, (source.packets, frozenset[int]()))
+        packets, no_start = self._known(source)
         earlier: frozenset[int] = frozenset()  # key packets passed over to see whether that helps
         while True:
             seen = source if packets is source.packets else replace(source, packets=packets)
-            if stride is not None:
-                rows = rows_by_stride(seen, start_s=start_s, frames=frames, stride=stride)
-            else:
-                assert fps is not None
-                rows = rows_at_rate(seen, start_s=start_s, frames=frames, fps=fps)
+            rows = _rows(seen, start_s, frames, stride, fps)
             try:
-                clip = self._decode(seen, rows, scaler, no_start | earlier)
+                clip = self._decode(seen, rows, scaler, no_start | earlier, fetched or {})
             except _NoStart as found:
                 no_start |= {found.args[0]}
             except _Missing as missing:
@@ -151,6 +174,10 @@ class ClipReader:
                 self.stats.clips += 1
                 return clip
 
+    def _known(self, source: Source) -> tuple[Packets, frozenset[int]]:
+        """Its packets and those of them where decoding cannot start, as far as is known by now."""
+        return self._learned.get((source.key, source.etag), (source.packets, frozenset()))
+
     def _learn(
         self, known: tuple[str, str], packets: Packets, no_start: frozenset[int], source: Source
     ) -> None:
@@ -161,13 +188,18 @@ class ClipReader:
                 self._learned.popitem(last=False)
 
     def _decode(
-        self, source: Source, rows: Rows, scaler: Scaler, no_start: frozenset[int]
+        self,
+        source: Source,
+        rows: Rows,
+        scaler: Scaler,
+        no_start: frozenset[int],
+        fetched: Fetched,
     ) -> Frames:
         """Fetch and decode in batches of runs, so that memory stays bounded."""
         slots: dict[int, list[int]] = {}  # row: places in the clip
         for place, row in enumerate(rows.tolist()):
             slots.setdefault(row, []).append(place)
-        clip = _Clip(len(rows), scaler, slots)
+        clip = ClipFrames(len(rows), scaler, slots)
         packets = source.packets
         batch: list[Run] = []
         held = 0
@@ -178,31 +210,33 @@ class ClipReader:
                     Reason.CORRUPT, f"{source.key}: {length} bytes between two starting points"
                 )
             if batch and held + length > _BATCH:
-                self._decode_batch(source, batch, clip)
+                self._decode_batch(source, batch, clip, fetched)
                 batch, held = [], 0
             batch.append(run)
             held += length
-        self._decode_batch(source, batch, clip)
+        self._decode_batch(source, batch, clip, fetched)
         return clip.frames()
 
-    def _decode_batch(self, source: Source, batch: list[Run], clip: _Clip) -> None:
-        data = self._fetch(source, batch)
-        fetched = time.perf_counter()
+    def _decode_batch(
+        self, source: Source, batch: list[Run], clip: ClipFrames, fetched: Fetched
+    ) -> None:
+        data = self._bytes(source, batch, fetched)
+        here = time.perf_counter()
         for run in batch:
             self._decode_run(source, run, data, clip)
-        self.stats.decode_s += time.perf_counter() - fetched
+        self.stats.decode_s += time.perf_counter() - here
 
-    def _fetch(self, source: Source, batch: list[Run]) -> Callable[[int], memoryview]:
+    def _bytes(
+        self, source: Source, batch: list[Run], fetched: Fetched
+    ) -> Callable[[int], memoryview]:
         """A function from row to the bytes of its packet."""
         if not source.verbatim:
             return self._demux(source, batch)
         spans = byte_spans(source.packets, batch)
-        parts = []
-        for start, end in spans:
-            data = self.store.read_range(source.key, start, end - start, etag=source.etag or None)
-            parts.append(memoryview(data))
-            self.stats.requests += 1
-            self.stats.fetched += end - start
+        parts = [
+            memoryview(fetched[span] if span in fetched else self._range(source, *span))
+            for span in spans
+        ]
         starts = [start for start, _ in spans]
         offsets, sizes = source.packets.offset, source.packets.size
 
@@ -213,6 +247,12 @@ class ClipReader:
             return parts[part][at : at + int(sizes[row])]
 
         return packet
+
+    def _range(self, source: Source, start: int, end: int) -> bytes:
+        data = self.store.read_range(source.key, start, end - start, etag=source.etag or None)
+        self.stats.requests += 1
+        self.stats.fetched += end - start
+        return data
 
     def _demux(self, source: Source, batch: list[Run]) -> Callable[[int], memoryview]:
         """For containers whose packets are not in the file as they are: read it from the start."""
@@ -230,7 +270,7 @@ class ClipReader:
         return found.__getitem__
 
     def _decode_run(
-        self, source: Source, run: Run, data: Callable[[int], memoryview], clip: _Clip
+        self, source: Source, run: Run, data: Callable[[int], memoryview], clip: ClipFrames
     ) -> None:
         context, bits = self._decoder(source.codec)
         if run.start > 0 and not bits.can_start(data(run.start)):
@@ -278,50 +318,16 @@ class ClipReader:
         return self._decoders[codec]
 
 
-class _Clip:
-    """The frames of a clip as they come in, in decoding order."""
-
-    def __init__(self, length: int, scaler: Scaler, slots: dict[int, list[int]]) -> None:
-        self.slots = slots
-        self._length, self._scaler = length, scaler
-        self._frames: Frames | None = None
-
-    def take(self, row: int, frame: Any) -> None:
-        if self._frames is None:
-            self._frames = np.empty((self._length, *self._scaler.shape(frame), 3), dtype=np.uint8)
-        if self._scaler.shape(frame) != self._frames.shape[1:3]:
-            raise Rejected(Reason.CORRUPT, "the frame size changes on the way: give a size")
-        first, *others = self.slots[row]
-        self._scaler(frame, self._frames[first])
-        for place in others:
-            self._frames[place] = self._frames[first]
-
-    def frames(self) -> Frames:
-        assert self._frames is not None
-        return self._frames
-
-
-def open_decoder(codec: Codec, options: dict[str, str]) -> Any:
-    """A decoder that needs no container. Raises DataError if this FFmpeg has none."""
-    try:
-        context: Any = av.CodecContext.create(codec.decoder, "r")
-    except av.error.FFmpegError:
-        try:  # an index made by another build of FFmpeg
-            context = av.CodecContext.create(codec.name, "r")
-        except av.error.FFmpegError:
-            raise DataError(
-                f"this FFmpeg has no decoder for {codec.name}",
-                fix="Install another build of PyAV, or prepare the data set again with it.",
-            ) from None
-    context.extradata = codec.extradata or None
-    context.codec_tag = codec.tag
-    context.width, context.height = codec.width, codec.height
-    if codec.pix_fmt:
-        context.pix_fmt = codec.pix_fmt
-    context.bits_per_coded_sample = codec.bits
-    context.color_range, context.colorspace = codec.color_range, codec.colorspace
-    context.color_primaries, context.color_trc = codec.primaries, codec.transfer
-    context.reorder_depth = codec.reorder
-    context.thread_count = 1  # parallel over clips, not inside one
-    context.options = options
-    return context
+def _rows(
+    source: Source,
+    start_s: float | Fraction,
+    frames: int,
+    stride: int | None,
+    fps: float | Fraction | None,
+) -> Rows:
+    if (stride is None) == (fps is None):
+        raise ValueError("give stride or fps")
+    if stride is not None:
+        return rows_by_stride(source, start_s=start_s, frames=frames, stride=stride)
+    assert fps is not None
+    return rows_at_rate(source, start_s=start_s, frames=frames, fps=fps)
