@@ -26,7 +26,7 @@ from typing import Any
 
 from decoding import decoding
 from measure import Result, measure
-from readers import READERS, Task, key
+from readers import MIXED, READERS, Task, key
 from servers import s3_server, wire
 from videos import GOPS, KINDS, LONG_OBJECTS, LONG_S, SHORT_OBJECTS, SHORT_S, make_videos
 
@@ -111,18 +111,18 @@ def index(task: Task, line: Any) -> dict[str, float]:
 def show(name: str, results: dict[str, Result], made: dict[str, float]) -> None:
     print(f"\n{name}; the index took {made['requests']:.1f} requests and ", end="")
     print(f"{made['bytes'] / 1e6:.2f} of {made['source_bytes'] / 1e6:.1f} MB per source\n")
-    print(f"| {'reader':24} | clips/s | CPU s/clip | MB/clip | requests/clip | peak MB |")
-    print(f"|{'-' * 26}|--------:|-----------:|--------:|--------------:|--------:|")
+    print(f"| {'reader':27} | clips/s | CPU s/clip | MB/clip | requests/clip | peak MB |")
+    print(f"|{'-' * 29}|--------:|-----------:|--------:|--------------:|--------:|")
     for reader, result in results.items():
         if result.error:
-            print(f"| {reader:24} | {result.error[:60]}")
+            print(f"| {reader:27} | {result.error[:60]}")
             continue
         print(
-            f"| {reader:24} | {result.rate:7.2f} | {result.cpu_s:10.3f} "
+            f"| {reader:27} | {result.rate:7.2f} | {result.cpu_s:10.3f} "
             f"| {result.fetched / 1e6:7.2f} | {result.requests:13.1f} | {result.peak_mb:7.0f} |"
         )
     ours = results.get("vidgen")
-    peers = [r for n, r in results.items() if n != "vidgen" and not r.error]
+    peers = [r for n, r in results.items() if n not in ("vidgen", MIXED) and not r.error]
     if ours and not ours.error and peers:
         fastest = max(peers, key=lambda result: result.rate)
         thriftiest = min(peers, key=lambda result: result.cpu_s)
