@@ -70,7 +70,8 @@ class Progress:
 def on_this_machine(jobs: list[Job], options: PrepareOptions) -> Iterator[Outcome[Job, Record]]:
     """A process per core."""
     workers = options.workers or len(os.sched_getaffinity(0))
-    with Pool(cut, workers=min(workers, len(jobs) or 1), timeout_s=options.timeout_s) as pool:
+    workers = min(workers, len(jobs) or 1)
+    with Pool[Job, Record](cut, workers=workers, timeout_s=options.timeout_s) as pool:
         yield from pool.run(jobs)
 
 

@@ -117,7 +117,7 @@ def synthesise(
             draw(start)
             progress(min(start + _AT_ONCE, clips))
     else:
-        with Pool(draw, workers=workers) as pool:
+        with Pool[int, None](draw, workers=workers) as pool:
             for done, outcome in enumerate(pool.run(starts), start=1):
                 outcome.get()
                 progress(min(done * _AT_ONCE, clips))
