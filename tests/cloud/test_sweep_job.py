@@ -51,7 +51,7 @@ def test_a_sweep_fits_its_trials_to_the_pool_and_needs_no_other_file(
         ("trial.workers=16", "a trial of the sweep has 16 workers"),
         ("trial.cpus_per_worker=500", "trial.cpus_per_worker is 500"),
         ("set.data.url=/laptop", "data.url is the local folder /laptop"),
-        ("run=elsewhere", "the platform keeps it in s3://clips/team/runs/rates-1"),
+        ("run=elsewhere", "the platform keeps this run in s3://clips/team/runs/rates-1"),
     ],
 )
 def test_a_sweep_that_could_not_run_is_refused_on_the_laptop(

@@ -123,12 +123,12 @@ class Deadly(fetch.WindowReader):
 
     always = True
 
-    def __call__(self, window: Window) -> np.ndarray:
+    def __call__(self, window: Window, ahead: fetch.Ahead | None = None) -> np.ndarray:
         mark = Path(os.environ["DEADLY_MARK"])
         if window.packets == 3 and (self.always or not mark.exists()):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(window)
+        return super().__call__(window, ahead)
 
 
 class DeadlyOnce(Deadly):

@@ -141,7 +141,7 @@ def test_hsdp_that_has_no_groups_is_refused(make_config: MakeConfig) -> None:
 
 
 def test_state_bytes_are_what_a_state_holds(make_config: MakeConfig) -> None:
-    config = make_config()
+    config = make_config(data={"labels": ["dark", "light"]})
     objective = build_objective(config)
     expected = state_bytes(objective, config.optimizer, averaged=True)
     state = State(config, torch.device("cpu"))
