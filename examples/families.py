@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from command import vidgen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +102,9 @@ def _train(row: Row, folder: Path, settings: list[str]) -> float:
     began = time.time()
     if row.latents:
         cache = f"{run}-latents"
-        _vidgen("data", "encode", row.recipe, cache, *_flags(sets))
+        vidgen("data", "encode", row.recipe, cache, *_flags(sets))
         sets.append(f"model.codec.cache={cache}")
-    _vidgen("train", row.recipe, *_flags(sets))
+    vidgen("train", row.recipe, *_flags(sets))
     minutes = (time.time() - began) / 60
     record.write_text(json.dumps(minutes))
     return minutes
@@ -115,7 +115,7 @@ def _flags(sets: list[str]) -> list[str]:
 
 
 def _scores(row: Row, folder: Path) -> dict[str, float]:
-    told = json.loads(_vidgen("evaluate", str(folder / row.recipe), "--json", keep=True))
+    told = json.loads(vidgen("evaluate", str(folder / row.recipe), "--json", keep=True))
     return {
         score["name"]: score["value"]
         for score in told["scores"]
@@ -135,18 +135,6 @@ def _line(row: Row, scores: dict[str, float], minutes: float) -> str:
             f"({sign} {limit:g}: {'met' if met else 'missed'})"
         )
     return f"| {row.family} | `{row.recipe}` | {minutes:.0f} | {', '.join(cells)} |"
-
-
-def _vidgen(*argv: str, keep: bool = False) -> str:
-    """Run the `vidgen` beside this interpreter; its output if it is to be kept."""
-    program = str(Path(sys.executable).with_name("vidgen"))
-    print("$ vidgen", *argv, file=sys.stderr, flush=True)
-    done = subprocess.run(
-        [program, *argv], check=False, text=True, stdout=subprocess.PIPE if keep else None
-    )
-    if done.returncode:
-        sys.exit(f"vidgen {argv[0]} ended with {done.returncode}")
-    return done.stdout or ""
 
 
 if __name__ == "__main__":

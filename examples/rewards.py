@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from command import vidgen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def main() -> None:
 def _tune(row: Row, start: Path, run: Path, seed: int, settings: list[str]) -> Tuned:
     minutes = _train(row.recipe, run, [f"reward.start={start}", f"seed={seed}", *settings])
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    config = json.loads(_vidgen("config", "show", str(run / "config.yaml"), "--json", keep=True))
+    config = json.loads(vidgen("config", "show", str(run / "config.yaml"), "--json", keep=True))
     return Tuned(
         learner=config["reward"]["learner"],
         minutes=minutes,
@@ -101,7 +101,7 @@ def _train(recipe: str, run: Path, settings: list[str]) -> float:
         return float(json.loads(record.read_text()))
     began = time.time()
     sets = [part for each in [f"run={run}", *settings] for part in ("--set", each)]
-    _vidgen("train", recipe, *sets)
+    vidgen("train", recipe, *sets)
     minutes = (time.time() - began) / 60
     record.write_text(json.dumps(minutes))
     return minutes
@@ -109,7 +109,7 @@ def _train(recipe: str, run: Path, settings: list[str]) -> float:
 
 def _guidance(recipe: str) -> float:
     """Start and run are scored with the same guidance."""
-    told: dict[str, Any] = json.loads(_vidgen("config", "show", recipe, "--json", keep=True))
+    told: dict[str, Any] = json.loads(vidgen("config", "show", recipe, "--json", keep=True))
     return float(told["sampling"]["guidance"])
 
 
@@ -117,7 +117,7 @@ def _scores(run: Path, guidance: float) -> dict[str, float]:
     record = run / "scores.json"
     if not record.exists():
         record.write_text(
-            _vidgen("evaluate", str(run), "--guidance", str(guidance), "--json", keep=True)
+            vidgen("evaluate", str(run), "--guidance", str(guidance), "--json", keep=True)
         )
     return {
         score["name"]: score["value"]
@@ -160,18 +160,6 @@ def _share(line: dict[str, float], name: str) -> float:
     """Of what the start has; 1 where that is nothing, as of a model with one answer."""
     first = line[f"{name}_start"]
     return line[name] / first if first else 1.0
-
-
-def _vidgen(*argv: str, keep: bool = False) -> str:
-    """Run the `vidgen` beside this interpreter; its output if it is to be kept."""
-    program = str(Path(sys.executable).with_name("vidgen"))
-    print("$ vidgen", *argv, file=sys.stderr, flush=True)
-    done = subprocess.run(
-        [program, *argv], check=False, text=True, stdout=subprocess.PIPE if keep else None
-    )
-    if done.returncode:
-        sys.exit(f"vidgen {argv[0]} ended with {done.returncode}")
-    return done.stdout or ""
 
 
 if __name__ == "__main__":

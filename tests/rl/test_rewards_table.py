@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,15 +14,17 @@ from vidgen.config.load import load_run
 
 
 @pytest.fixture(scope="module")
-def table() -> ModuleType:
+def table() -> Iterator[ModuleType]:
     path = Path(__file__).parents[2] / "examples" / "rewards.py"
     spec = importlib.util.spec_from_file_location("rewards_table", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclasses look themselves up there
+    sys.path.insert(0, str(path.parent))  # as it is for a script
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(path.parent))
 
 
 def test_a_start_has_the_model_and_clips_that_its_recipe_goes_on_with(table: ModuleType) -> None:
