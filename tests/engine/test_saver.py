@@ -198,3 +198,29 @@ def test_ranks_agree_on_a_save_that_one_of_them_could_not_write(tmp_path: Path) 
         "2 [2]",
     ]
     assert other == ["None", "2 [2]"]
+
+
+def test_the_layout_is_made_anew_when_the_tree_changes(tmp_path: Path) -> None:
+    writer, folder = saver(tmp_path, []), RunFolder(str(tmp_path))
+    first = {"a": torch.ones(4), "none": {}}
+    second = {"a": torch.full((4,), 2.0), "none": {}}
+    grown = {"a": torch.full((2, 3), 3.0), "b": {"c": torch.arange(5)}, "none": {}}
+    for step, tree in enumerate((first, second, grown), start=1):
+        writer.save(tree, step)
+    for step, expected in ((1, first), (2, second), (3, grown)):
+        found = {
+            key: {k: torch.zeros_like(v) for k, v in value.items()}
+            if isinstance(value, dict)
+            else torch.zeros_like(value)
+            for key, value in expected.items()
+        }
+        load_checkpoint(folder, lambda found=found: found, Ranks(), say=print, step=step)
+        assert str(found) == str(expected)
+
+
+def test_planning_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, tree = saver(tmp_path, []), {"a": torch.ones(4)}
+    writer.save(tree, 1)
+    monkeypatch.setattr("vidgen.engine.layout.DefaultSavePlanner", None)
+    writer.save({"a": torch.zeros(4)}, 2)
+    assert RunFolder(str(tmp_path)).checkpoint_steps() == [1, 2]

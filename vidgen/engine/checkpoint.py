@@ -11,13 +11,14 @@ import json
 import warnings
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from vidgen.engine.distributed import Ranks
-from vidgen.engine.shards import StoreReader, StoreWriter
+from vidgen.engine.layout import Layout
+from vidgen.engine.shards import METADATA, StoreReader, facts_of
 from vidgen.engine.state import Tree
 from vidgen.errors import CheckpointError, StorageError, VidgenError
 from vidgen.storage.base import Store
@@ -28,7 +29,7 @@ Say = Callable[[str], None]
 
 def save_checkpoint(
     folder: RunFolder,
-    tree: Tree,
+    layout: Layout,
     step: int,
     ranks: Ranks,
     *,
@@ -36,31 +37,27 @@ def save_checkpoint(
     spare: Collection[int] = (),
     before_commit: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write a checkpoint, commit it, then drop all but the newest `keep` and those to `spare`.
+    """Write what `layout` has copied, commit it, then drop all but the newest `keep` checkpoints
+    and those to `spare`.
 
     Called on every rank; `before_commit` is, on rank 0, once all shards are written. Returns the
     size in bytes.
 
     Raises StorageError on every rank when any rank could not write; older checkpoints are intact.
     """
-    key = f"checkpoints/{step_name(step)}"
-    store = folder.store.sub(key)
-    ranks.from_lead(lambda: _remove(folder.store, key))  # what an interrupted save left here
-    writer = StoreWriter(store)
+    store = folder.store.sub(f"checkpoints/{step_name(step)}")
+    ranks.from_lead(lambda: _remove(folder, step))  # what an interrupted save left here
+
+    def write() -> dict[str, dict[str, Any]]:
+        data = {span.name: layout.copied(span) for span in layout.spans}
+        if ranks.lead:
+            data[METADATA] = memoryview(layout.metadata)
+        for name, each in data.items():
+            store.write(name, each)
+        return {name: facts_of(each) for name, each in data.items()}
+
     try:
-        with _plain_errors(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # DCP notes that a single process is a single process
-            save(
-                tree,
-                storage_writer=writer,
-                process_group=ranks.control,
-                no_dist=ranks.control is None,
-            )
-        written = {
-            name: facts
-            for each in ranks.gather(writer.files.written)
-            for name, facts in each.items()
-        }
+        written = {name: facts for each in ranks.each(write) for name, facts in each.items()}
         marker = {"step": step, "world": ranks.world, "files": written}
 
         def commit() -> None:
@@ -71,7 +68,7 @@ def save_checkpoint(
     except BaseException:
         if ranks.lead:
             with suppress(VidgenError):  # the first error is the one to show
-                _remove(folder.store, key)
+                _remove(folder, step)
         raise
     if ranks.lead:
         with suppress(StorageError):  # the next save drops what is left here
@@ -83,8 +80,7 @@ def _drop_old(folder: RunFolder, step: int, keep: int, spare: Collection[int]) -
     steps = folder.checkpoint_steps()
     # Later ones were found damaged, or this step would not have been done again.
     later, old = [s for s in steps if s > step], [s for s in steps if s <= step][:-keep]
-    for each in later + [s for s in old if s not in spare]:
-        _remove(folder.store, f"checkpoints/{step_name(each)}")
+    _remove(folder, *later, *(s for s in old if s not in spare))
 
 
 def load_checkpoint(
@@ -122,30 +118,28 @@ def load_checkpoint(
 
 def _load(store: Store, tree: Tree, ranks: Ranks) -> None:
     """Raises CheckpointError, on every rank alike, if any rank finds damage."""
-    problem: CheckpointError | None = None
-    try:
-        reader = StoreReader(store)
-    except CheckpointError as error:
-        problem = error
-    for found in ranks.gather(problem):
-        if found is not None:
-            raise found
+    readers: list[StoreReader] = []
+    ranks.each(lambda: readers.append(StoreReader(store)))
     with _plain_errors(store.url), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         load(
-            tree, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None
+            tree,
+            storage_reader=readers[0],
+            process_group=ranks.control,
+            no_dist=ranks.control is None,
         )
 
 
-def _remove(store: Store, key: str) -> None:
-    """Delete a checkpoint; the marker goes first, so that it is never half there."""
-    store.delete(f"{key}/{COMMITTED}")
-    for stat in list(store.list(f"{key}/")):
-        store.delete(stat.key)
+def _remove(folder: RunFolder, *steps: int) -> None:
+    """Delete checkpoints; the marker goes first, so that none is ever half there."""
+    found = folder.checkpoint_keys()
+    for step in steps:
+        for key in found.get(step, ()):
+            folder.store.delete(key)
 
 
 @contextmanager
-def _plain_errors(url: str | None = None) -> Generator[None]:
+def _plain_errors(url: str) -> Generator[None]:
     """The cause inside DCP's exception; any but a VidgenError is damage to what is at `url`."""
     try:
         yield
@@ -154,7 +148,7 @@ def _plain_errors(url: str | None = None) -> Generator[None]:
         for cause in causes:
             if isinstance(cause, VidgenError):
                 raise cause from None
-        if url is None or not causes:
+        if not causes:
             raise RuntimeError(str(error)) from error
         raise CheckpointError(
             f"checkpoint {url} does not fit this run: {causes[0]}",

@@ -64,6 +64,22 @@ class Ranks:
         dist.gather_object(value, found, group=self.control)
         return found or []  # type: ignore[return-value]
 
+    def each(self, make: Callable[[], Value]) -> list[Value]:
+        """What `make` returns on each rank, on every rank; an error of any is raised on all."""
+        found: Value | Exception
+        try:
+            found = make()
+        except VidgenError as error:
+            found = error
+        except Exception as error:
+            self.gather(RuntimeError(f"rank {self.rank}: {type(error).__name__}: {error}"))
+            raise
+        values = self.gather(found)
+        for each in values:
+            if isinstance(each, Exception):
+                raise each
+        return values  # type: ignore[return-value]
+
     def from_lead(self, make: Callable[[], Value]) -> Value:
         """What `make` returns on rank 0, on every rank. A VidgenError is raised on every rank."""
         found: Value | VidgenError | None = None

@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
-
 from vidgen.engine import persist
 from vidgen.engine.checkpoint import Say, save_checkpoint
 from vidgen.engine.distributed import Ranks
+from vidgen.engine.layout import Layout
 from vidgen.engine.state import Tree
 from vidgen.errors import VidgenError
 from vidgen.storage.run_folder import RunFolder
@@ -52,15 +51,7 @@ class Saver:
         self._folder, self._ranks, self._keep = folder, ranks, keep
         self._beside = replace(ranks, control=ranks.saving)
         self._patience_s, self._say, self._before_commit = patience_s, say, before_commit
-        on_gpu = ranks.device.type == "cuda"
-        self._stager = DefaultStager(
-            StagingOptions(
-                use_pinned_memory=on_gpu,
-                use_shared_memory=False,
-                use_async_staging=False,
-                use_non_blocking_copy=on_gpu,
-            )
-        )
+        self._layout: Layout | None = None
         self._thread: threading.Thread | None = None
         self._step = 0
         self.seconds, self.size = 0.0, 0
@@ -83,7 +74,8 @@ class Saver:
         """
         before = self.settle()
         began = time.monotonic()
-        copied = self._stager.stage(tree)
+        layout = self._laid_out(tree)
+        layout.copy(tree)
         self._step, self._error, self._try_at = step, None, None
 
         def work() -> None:
@@ -94,7 +86,7 @@ class Saver:
             try:
                 size = save_checkpoint(
                     self._folder,
-                    copied,  # type: ignore[arg-type]  # no future: staging is not asynchronous
+                    layout,
                     step,
                     self._beside,
                     keep=self._keep,
@@ -144,7 +136,13 @@ class Saver:
         """Let a save that runs come to its end, if that is soon."""
         if self._thread is not None:
             self._thread.join(persist.TRY_FOR_S)
-        self._stager.close()
+
+    def _laid_out(self, tree: Tree) -> Layout:
+        """The layout of the save before, unless the tree has changed on any rank."""
+        fits = self._layout is not None and self._layout.fits(tree)
+        if self._layout is None or not all(self._ranks.gather(fits)):
+            self._layout = Layout(tree, self._ranks)
+        return self._layout
 
     def _judged(self, *, patience_s: float, fix: str, since: float | None = None) -> int | None:
         """The step if it was saved, None if not and the run may go on; equal on every rank."""

@@ -50,7 +50,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def write(self, key: str, data: bytes | bytearray | Path) -> None:
+    def write(self, key: str, data: bytes | memoryview | Path) -> None:
         """Create or replace an object: bytes, or a local file's content. All or nothing."""
 
     @abstractmethod

@@ -64,7 +64,7 @@ class CachedStore(Store):
     def read(self, key: str) -> bytes:
         return self.store.read(key)
 
-    def write(self, key: str, data: bytes | bytearray | Path) -> None:
+    def write(self, key: str, data: bytes | memoryview | Path) -> None:
         self.store.write(key, data)
 
     def list(self, prefix: str = "") -> Iterator[Stat]:

@@ -50,7 +50,7 @@ class LocalStore(Store):
             )
         return data
 
-    def write(self, key: str, data: bytes | bytearray | Path) -> None:
+    def write(self, key: str, data: bytes | memoryview | Path) -> None:
         path = self._path(key)
         part = path.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}{_PART_SUFFIX}"
         with _explained(path):

@@ -79,21 +79,20 @@ class RunFolder:
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of committed checkpoints, oldest first. A half-written checkpoint is not listed."""
-        return sorted(step for step, committed in self._checkpoints().items() if committed)
+        return sorted(step for step, keys in self.checkpoint_keys().items() if _whole(keys))
 
     def half_written_steps(self) -> list[int]:
         """Steps of checkpoints without their commit marker, oldest first."""
-        return sorted(step for step, committed in self._checkpoints().items() if not committed)
+        return sorted(step for step, keys in self.checkpoint_keys().items() if not _whole(keys))
 
-    def _checkpoints(self) -> dict[int, bool]:
-        """By step, whether the commit marker is there."""
-        found: dict[int, bool] = {}
+    def checkpoint_keys(self) -> dict[int, list[str]]:
+        """What there is of each step's checkpoint, whole or not; the commit marker first."""
+        found: dict[int, list[str]] = {}
         for stat in self.store.list("checkpoints/"):
-            folder, _, name = stat.key.removeprefix("checkpoints/").partition("/")
+            folder, _, _ = stat.key.removeprefix("checkpoints/").partition("/")
             if step := _STEP.fullmatch(folder):
-                at = int(step.group(1))
-                found[at] = found.get(at, False) or name == COMMITTED
-        return found
+                found.setdefault(int(step.group(1)), []).append(stat.key)
+        return {step: sorted(keys, key=lambda k: not _marks(k)) for step, keys in found.items()}
 
     def checkpoint(self, step: int | None = None) -> Store:
         """The store of one committed checkpoint, the newest by default."""
@@ -117,3 +116,11 @@ class RunFolder:
     def read_json(self, key: str) -> Any:
         """What a JSON file of the folder holds."""
         return json.loads(self.store.read(key))
+
+
+def _marks(key: str) -> bool:
+    return key.endswith(f"/{COMMITTED}")
+
+
+def _whole(keys: list[str]) -> bool:
+    return any(map(_marks, keys))
