@@ -28,7 +28,10 @@ has the versions that are tested.
 
 Metadata speaks of a package's own code. The wheels of `av` and `opencv-python-headless` also carry
 FFmpeg's libraries, and that of `av` libx264 and libx265, which are under the GPL, version 2 or
-later: who hands on an image with them hands on GPL software. NVIDIA's libraries, which PyPI's CUDA
+later: who hands on an image with them hands on GPL software. That is why vidgen publishes no image:
+`make image` builds it where it is used. Who must hand one on without them builds `av` against an
+FFmpeg of their own (`pip install --no-binary av av`). Reading clips needs neither library; packs,
+synthetic clips and sample videos are encoded with libx264. NVIDIA's libraries, which PyPI's CUDA
 build of PyTorch brings, are under NVIDIA's own terms.
 """
 GROUPS = {
