@@ -51,13 +51,14 @@ ROWS = (
         goals=(("colour_right", ">=", 0.9), ("direction_right", ">=", 0.8)),
     ),
     Row(
-        recipe="shapes-gan", family="gan",
+        recipe="shapes-gan-image", family="gan, from a picture",
         goals=(
             ("colour_right", ">=", 0.9), ("precision_st-stats", ">=", 0.5),
             ("recall_st-stats", ">=", 0.5),
         ),
     ),
     Row(recipe="shapes-gan-progressive", family="gan, grown", goals=(("colour_right", ">=", 0.9),)),
+    Row(recipe="shapes-gan", family="gan, words alone", goals=(("colour_right", ">=", 0.9),)),
     Row(
         recipe="shapes-convlstm", family="recurrent, LSTM",
         goals=(("mse_of_baseline", "<=", 0.25),),

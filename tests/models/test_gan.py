@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from vidgen.models.base import build_objective
 from vidgen.models.gan.augment import augmented, draw_changes
-from vidgen.models.gan.network import smaller
+from vidgen.models.gan.network import _moved, smaller
 from vidgen.models.gan.objective import GanObjective
 
 
@@ -118,6 +118,30 @@ def test_generator_and_discriminator_see_each_condition(name: str) -> None:
     assert not torch.allclose(made, differently, atol=1e-4)
     marks = [objective._mark(cond, 4)(batch.video) for cond in (batch.cond, other)]
     assert not torch.allclose(*marks, atol=1e-5)
+
+
+def test_a_picture_moves_on_from_frame_to_frame() -> None:
+    image = torch.zeros(2, 3, 16, 16)
+    image[:, :, 8, 4] = 1.0
+    motion = torch.zeros(2, 2, 2, 4, 4)
+    motion[0, 0], motion[1, 1] = 2 * 1 / 16, 2 * -2 / 16  # one column right; two rows up
+    moved = _moved(image, motion, torch.Size((4, 16, 16)))
+    assert moved.shape == (2, 3, 4, 16, 16)
+    torch.testing.assert_close(moved[:, :, 0], image)
+    for frame in range(4):
+        right, up = torch.roll(image[0], frame, 2), torch.roll(image[1], -2 * frame, 1)
+        torch.testing.assert_close(moved[0, :, frame], right, atol=1e-4, rtol=0)
+        torch.testing.assert_close(moved[1, :, frame], up, atol=1e-4, rtol=0)
+
+
+def test_a_generator_learns_how_a_picture_moves() -> None:
+    objective = gan(conditions=["image"], coarse=1.0, coarse_box=1, coarse_until=0)
+    batch = tiny_batch(tiny_config("gan", conditions=["image"]))
+    objective.loss("model", batch, 10**6).total.backward()
+    motion = objective.model.generator.motion
+    assert motion is not None
+    assert motion.weight.grad is not None
+    assert motion.weight.grad.abs().sum() > 0
 
 
 def test_a_clip_that_is_not_finite_shows_in_the_loss() -> None:

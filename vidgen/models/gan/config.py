@@ -16,8 +16,8 @@ class Config(FamilyConfig):
     reads: ClassVar = frozenset({"label", "text", "image"})
     free: ClassVar = frozenset(
         {
-            "critic_widths", "loss", "penalty", "penalty_every", "coarse", "coarse_until",
-            "augment", "augment_speed",
+            "critic_widths", "loss", "penalty", "penalty_every", "coarse", "coarse_box",
+            "coarse_until", "augment", "augment_speed",
         }
     )  # fmt: skip
     family: Literal["gan"] = "gan"
@@ -43,8 +43,12 @@ class Config(FamilyConfig):
     """Weight, at the first step, of squared differences in coarse colours from the real clip of the
     same condition (as in arXiv:1611.07004): what is asked for is learned from them sooner than from
     a discriminator."""
-    coarse_until: PositiveInt = 1000
-    """Step by which that weight has fallen to nothing: from there on clips may differ."""
+    coarse_box: PositiveInt = 8
+    """Frames, rows and columns of the boxes whose mean colours are compared; 1: pixels, for
+    conditions that leave little open."""
+    coarse_until: int = Field(default=1000, ge=0)
+    """Step by which that weight has fallen to nothing: from there on clips may differ. 0: it stays.
+    """
     grow: tuple[PositiveInt, ...] = ()
     """Progressive growing (arXiv:1710.10196): the step at which each finer level comes in, as many
     as there are levels after the first. Empty: all levels from the start."""

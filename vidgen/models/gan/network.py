@@ -19,6 +19,8 @@ from vidgen.nn.conditions import LabelEmbedding, TextEncoder
 from vidgen.nn.conv import ChannelNorm
 from vidgen.types import Condition
 
+_UNMADE = -2.0  # of masks, at first: mostly the picture shows
+
 
 class ConditionVector(nn.Module):
     """Caption and label as one vector, (B, E); what is not given adds nothing."""
@@ -43,7 +45,11 @@ class ConditionVector(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noise and condition to a clip. Every level can show its clip; the finest shown counts."""
+    """Noise and condition to a clip. Every level can show its clip; the finest shown counts.
+
+    A clip that a picture is to begin is that picture, moved on from frame to frame, except where a
+    mask shows what is made (as the foreground of arXiv:1609.02612).
+    """
 
     def __init__(self, config: Config, spec: VideoSpec) -> None:
         super().__init__()
@@ -60,8 +66,15 @@ class Generator(nn.Module):
             nn.Conv2d(spec.channels * config.patch[1] * config.patch[2], width, 1)
             for width in (widths if "image" in config.conditions else ())
         )
+        self.motion = None
+        shown = spec.channels
+        if "image" in config.conditions:
+            shown += 1  # the mask
+            self.motion = nn.Conv3d(widths[0], 2, 1)
+            nn.init.zeros_(self.motion.weight)
+            nn.init.zeros_(self.motion.bias)  # type: ignore[arg-type]  # it has one
         self.shows = nn.ModuleList(
-            nn.Conv3d(width, spec.channels * math.prod(config.patch), 1)
+            nn.Conv3d(width, shown * math.prod(config.patch), 1)
             if _seen(n, config)
             else nn.Identity()
             for n, width in enumerate(widths)
@@ -76,20 +89,34 @@ class Generator(nn.Module):
         told = self.condition(cond, len(noise), noise.device)
         style = torch.cat([F.rms_norm(noise, noise.shape[-1:]), told], 1)
         x = self.enter(style).unflatten(1, (-1, *self.base))  # (B, D, t, h, w)
-        coarse = x
+        coarse = coarsest = x
         for n in range(level + 1):
             coarse = x
             x = self.levels[n](x, style)
             if len(self.images) and cond.image is not None:
                 x = x + self._image(cond.image, x, n)[:, :, None]
-        video = self.show(x, level)
+            if n == 0:
+                coarsest = x
+        motion = None if self.motion is None else self.motion(coarsest)
+        video = self.show(x, cond, level, motion)
         if fade < 1 and level:
-            video = torch.lerp(_doubled(self.show(coarse, level - 1)), video, fade)
+            before = self.show(coarse, cond, level - 1, motion)
+            video = torch.lerp(_doubled(before), video, fade)
         return video.float()
 
-    def show(self, x: Tensor, level: int) -> Tensor:
-        """The clip that a level shows."""
-        return torch.tanh(unfold(self.shows[level](x), self.patch))
+    def show(self, x: Tensor, cond: Condition, level: int, motion: Tensor | None) -> Tensor:
+        """The clip that a level shows.
+
+        Args:
+            motion: how the picture moves from a frame to the next, (B, 2, t, h, w), as in `_moved`.
+        """
+        shown = unfold(self.shows[level](x), self.patch)
+        if motion is None:
+            return torch.tanh(shown)
+        video, mask = torch.tanh(shown[:, :-1]), torch.sigmoid(shown[:, -1:] + _UNMADE)
+        if cond.image is None:
+            return video
+        return torch.lerp(_moved(cond.image, motion, video.shape[2:]).to(video.dtype), video, mask)
 
     def _image(self, image: Tensor, x: Tensor, level: int) -> Tensor:
         """What the first picture adds to a level's features, (B, D, h, w)."""
@@ -222,6 +249,25 @@ def _seen(level: int, config: Config) -> bool:
 def _doubled(x: Tensor) -> Tensor:
     """Every place eight times: what `smaller` takes back exactly."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _moved(image: Tensor, motion: Tensor, size: torch.Size) -> Tensor:
+    """A picture (B, C, H, W) that moves, (B, C, *size); the first frame is the picture itself.
+
+    Args:
+        motion: right and down from a frame to the next, in halves of the picture, (B, 2, t, h, w).
+    """
+    frames, height, width = size
+    far = F.interpolate(motion.float(), size=tuple(size), mode="trilinear").cumsum(2)
+    far = (far - far[:, :, :1]).movedim(1, -1).flatten(0, 1)  # (B T', H', W', 2)
+    ys, xs = (
+        (torch.arange(n, device=far.device) * 2 + 1) / n - 1 for n in (height, width)
+    )  # centres of pixels, from -1 to 1
+    places = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1) - far
+    image = F.adaptive_avg_pool2d(image.float(), (height, width))
+    images = image.repeat_interleave(frames, 0)
+    moved = F.grid_sample(images, places, padding_mode="border", align_corners=False)
+    return moved.reshape(-1, frames, *moved.shape[1:]).movedim(1, 2)
 
 
 def _base(config: Config, spec: VideoSpec) -> tuple[int, int, int]:

@@ -69,7 +69,7 @@ class GanObjective(Objective):
         there first, and no discriminator has a say."""
         cond = batch.cond.only(*self.model.conditions)
         made = self.model.make(self._noise(batch, _MAKER), cond)
-        error = _coarse_error(made, batch.video)
+        error = _coarse_error(made, batch.video, self.config.coarse_box)
         return Losses(total=error, parts={"coarse": error})
 
     def _critic(self, batch: Batch, real: Tensor, cond: Condition, step: int) -> Losses:
@@ -98,7 +98,7 @@ class GanObjective(Objective):
         fooling = fooling_loss(self.config.loss, above, below).mean()
         total, parts = fooling + _zero(self.model), {"fooling": fooling.detach()}
         if share := self._coarse_share(step):
-            coarse = _coarse_error(made, batch.video).mean()
+            coarse = _coarse_error(made, batch.video, self.config.coarse_box).mean()
             total = total + self.config.coarse * share * coarse
             parts["coarse"] = coarse.detach()
         return Losses(total=total, parts=parts)
@@ -106,7 +106,9 @@ class GanObjective(Objective):
     def _coarse_share(self, step: int) -> float:
         """How much of `coarse` still counts."""
         config = self.config
-        return max(0.0, 1 - step / config.coarse_until) if config.coarse else 0.0
+        if not config.coarse or not config.coarse_until:
+            return float(config.coarse > 0)
+        return max(0.0, 1 - step / config.coarse_until)
 
     def _mark(self, cond: Condition, n: int) -> partial[Tensor]:
         """The discriminator at the level in use, for clips that a condition asks for."""
@@ -150,9 +152,13 @@ class GanObjective(Objective):
         self.at.fill_(step)
 
 
-def _coarse_error(made: Tensor, real: Tensor) -> Tensor:
-    """Mean squared difference of boxes of 8 x 8 x 8 pixels, (B,); `made` may be smaller."""
-    t, h, w = (max(1, side // 8) for side in real.shape[2:])
+def _coarse_error(made: Tensor, real: Tensor, box: int) -> Tensor:
+    """Mean squared difference of boxes of so many frames, rows and columns, (B,); `made` may be
+    smaller."""
+    t, h, w = (
+        max(1, min(whole // box, side))
+        for whole, side in zip(real.shape[2:], made.shape[2:], strict=True)
+    )
     far = F.adaptive_avg_pool3d(made, (t, h, w)) - F.adaptive_avg_pool3d(real, (t, h, w))
     return far.square().flatten(1).mean(1)
 
