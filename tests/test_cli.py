@@ -87,6 +87,16 @@ def test_bad_usage_is_one_line_and_exit_2(vidgen: Any, argv: list[str], message:
     assert err.count("\n") == 1
 
 
+def test_a_config_file_may_be_called_anything(
+    vidgen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "shapes-flow"):
+        Path(name).write_text("name: mine\ndata: {synthetic: {}}\nmodel: {family: vae}\n")
+    assert "family: vae" in vidgen("config", "show", "mine")[1]
+    assert "family: flow" in vidgen("config", "show", "shapes-flow")[1]  # a recipe stays one
+
+
 def test_a_config_error_names_file_and_line(vidgen: Any, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\ndata:\n  urll: x\nmodel: {family: flow}\n")

@@ -63,7 +63,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VIDGEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VIDGEN_PLATFORM", str(tmp_path / "platform.yaml"))
     (tmp_path / "platform.yaml").write_text(PLATFORM)
-    (tmp_path / "tune_configs").symlink_to(ROOT / "tune_configs")
+    for name in ("tune_configs", "k8s"):
+        (tmp_path / name).symlink_to(ROOT / name)
     for name in ("PROMPTS", "prompts.txt"):
         (tmp_path / name).write_text("a red circle\n")
     return tmp_path

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vidgen.console import ENGINE_MODULES
+
 ROOT = Path(__file__).parent.parent / "vidgen"
 
 # Higher may import lower or equal; the longest matching name counts.
@@ -49,6 +51,11 @@ DOORS = {
     "prometheus_client": ["vidgen.observe"],
     "kubernetes": ["vidgen.cloud"],
 }
+LAPTOP = {
+    "click", "pydantic", "yaml", "rich", "kubernetes", "boto3", "botocore", "pathspec",
+    "typing_extensions", "urllib3",
+}  # fmt: skip
+TRACKERS = {"tensorboard", "mlflow", "wandb"}  # an extra each
 
 
 def module_name(path: Path) -> str:
@@ -124,6 +131,29 @@ def test_no_import_circles() -> None:
 
     for name in graph:
         visit(name, ())
+
+
+def test_every_package_is_the_laptops_or_the_engines() -> None:
+    """What is neither ends in a traceback where it is not installed, not in one line."""
+    used = {each.partition(".")[0] for name in MODULES for each in imports(name)}
+    assert used - set(sys.stdlib_module_names) - {"vidgen"} == LAPTOP | TRACKERS | ENGINE_MODULES
+
+
+def test_laptop_code_reaches_no_engine() -> None:
+    """Nor does what `vidgen top` and `vidgen explain` load: laptops watch runs too."""
+    rooms = ("vidgen.cloud", "vidgen.config", "vidgen.storage")
+    pending = [name for name in MODULES if name.startswith(rooms) or name.endswith("cli")]
+    pending += [name for name in imports("vidgen.observe_cli") if name in MODULES]
+    done: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in done:
+            continue
+        done.add(name)
+        found = imports(name, top_level=True)
+        heavy = {each.partition(".")[0] for each in found} & ENGINE_MODULES
+        assert not heavy, f"{name} imports {heavy}"
+        pending += [each for each in found if each in MODULES]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from vidgen.errors import Interrupted, VidgenError
 # Top-level modules that come with the extra; a laptop install lacks them.
 ENGINE_MODULES = {
     "torch", "ray", "av", "numpy", "pyarrow", "torchmetrics",
-    "prometheus_client", "safetensors", "jinja2", "PIL", "cv2",
+    "prometheus_client", "safetensors", "jinja2", "markupsafe", "PIL", "cv2", "psutil", "pynvml",
+    "optuna",
 }  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from fake_operator import FakeOperator
 
 from vidgen.storage.open import open_store
 
+K8S = Path(__file__).parents[2] / "k8s"
+
 
 def test_submit_creates_exactly_what_the_dry_run_printed(
     cli: Cli, cluster: FakeKubernetes, config: str, store_url: str, tmp_path: Path
@@ -153,6 +155,20 @@ def test_submit_and_wait_ends_with_the_outcome(
     assert result.code == 1
     assert "running" in result.out
     assert "error: no more disk" in result.out
+
+
+@pytest.mark.parametrize("cloud", ["aks", "eks", "gke", "kind"])
+def test_a_dry_run_on_a_rendered_chart_needs_no_cluster(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, cloud: str
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/none")
+    chart = str(K8S / "overlays" / cloud / "vidgen.yaml")
+    dry = cli("submit", "shapes-flow", "--workers", "1", "--dry-run", "--platform", chart)
+    assert dry.code == 0
+    assert "run folder  s3://" in dry.out
+    other = cli("submit", "shapes-flow", "--dry-run", "--platform", str(K8S / "base/vidgen.yaml"))
+    assert other.code == 2
+    assert "documents, and no ConfigMap vidgen-platform" in other.err
 
 
 def test_no_platform_says_how_to_get_one(cli: Cli, cluster: FakeKubernetes, config: str) -> None:

@@ -19,11 +19,11 @@ from vidgen.config.load import dump, load_run
 from vidgen.config.run import RunConfig
 from vidgen.errors import ConfigError, StorageError, TrainingError
 from vidgen.observe.explain import Explanation, explain
-from vidgen.observe.run_metrics import About, RunMetrics, run_label
+from vidgen.observe.run_metrics import About, RunMetrics
 from vidgen.observe.run_view import RunView, open_views
 from vidgen.observe.top import as_table, watch
 from vidgen.storage.open import open_store
-from vidgen.storage.run_folder import CONFIG, METRICS, RunFolder
+from vidgen.storage.run_folder import CONFIG, METRICS, RunFolder, run_label
 
 SECONDS = {
     "step_s": 1.0, "data_wait_s": 0.02, "forward_backward_s": 0.9, "optimizer_s": 0.05,

@@ -7,6 +7,7 @@ never copied.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -202,16 +203,28 @@ class Platform(_Camel):
         return wanted, self.pools[wanted]
 
 
+def read_platform(path: Path) -> Platform:
+    """From a file: the platform itself, or manifests with its ConfigMap, as Helm renders them.
+
+    Raises ConfigError.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no such platform file: {path}")
+    text = path.read_text(encoding="utf-8")
+    for document in _documents(text, str(path)):
+        match document:
+            case {"kind": "ConfigMap", "metadata": {"name": "vidgen-platform"}, "data": data}:
+                return parse_platform(data[KEY], f"{path}, ConfigMap {CONFIG_MAP}")
+    return parse_platform(text, str(path))
+
+
 def parse_platform(text: str, name: str) -> Platform:
     """Platform from YAML text; `name` stands for it in messages. Raises ConfigError."""
-    import yaml
-
+    documents = _documents(text, name)
+    if len(documents) > 1:
+        raise ConfigError(f"{name}: {len(documents)} documents, and no ConfigMap {CONFIG_MAP}")
     try:
-        values: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not valid YAML: {error}") from None
-    try:
-        return Platform.model_validate(values)
+        return Platform.model_validate(documents[0] if documents else None)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
@@ -221,3 +234,12 @@ def parse_platform(text: str, name: str) -> Platform:
             fix="The chart and vidgen-cloud must be of the same version: `helm upgrade` or "
             "`pip install -U vidgen`.",
         ) from None
+
+
+def _documents(text: str, name: str) -> list[Any]:
+    import yaml
+
+    try:
+        return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not valid YAML: {error}") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vidgen.errors import AccessDenied, ClusterError, ConfigError, VidgenError
+from vidgen.errors import AccessDenied, ClusterError, VidgenError
 
 if TYPE_CHECKING:
     from vidgen.cloud.cluster import Cluster
@@ -48,7 +48,7 @@ def platform_option(command: F) -> F:
     """--platform FILE: instead of the cluster's own description."""
     return click.option(
         "--platform", "platform_file", metavar="FILE", envvar=PLATFORM_ENV,
-        help="Platform file; default: the cluster's ConfigMap vidgen-platform.",
+        help="Platform, or rendered chart; default: the cluster's ConfigMap vidgen-platform.",
     )(command)  # fmt: skip
 
 
@@ -87,13 +87,10 @@ class Session:
 
     @cached_property
     def platform(self) -> Platform:
-        from vidgen.cloud.platform import CONFIG_MAP, KEY, parse_platform
+        from vidgen.cloud.platform import CONFIG_MAP, KEY, parse_platform, read_platform
 
         if self._file:
-            path = Path(self._file)
-            if not path.is_file():
-                raise ConfigError(f"no such platform file: {path}")
-            return parse_platform(path.read_text(encoding="utf-8"), str(path))
+            return read_platform(Path(self._file))
         from vidgen.cloud.refusals import NotFound
 
         try:

@@ -53,8 +53,9 @@ def load_run(source: str, overrides: tuple[str, ...] | list[str] = ()) -> RunCon
     Raises:
         ConfigError: unknown recipe, key or value; the message has file and line.
     """
-    if source.endswith((".yaml", ".yml")) or "/" in source:
-        path = Path(source)
+    path = Path(source)
+    named = source.endswith((".yaml", ".yml")) or "/" in source
+    if named or (path.is_file() and source not in recipe_names()):
         if not path.is_file():
             raise ConfigError(
                 f"no such config file: {source}",

@@ -9,10 +9,10 @@ from vidgen.data.dataset import Dataset
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.state import State
 from vidgen.observe.exporter import wanted_port
-from vidgen.observe.run_metrics import About, RunMetrics, run_label
+from vidgen.observe.run_metrics import About, RunMetrics
 from vidgen.observe.sink import Sink
 from vidgen.observe.trackers import open_trackers
-from vidgen.storage.run_folder import RunFolder
+from vidgen.storage.run_folder import RunFolder, run_label
 
 
 def open_sinks(

@@ -44,7 +44,7 @@ class About:
     """What a run says of itself once.
 
     Attributes:
-        run: see `run_label`.
+        run: see `storage.run_folder.run_label`.
         rank: of this process; 0 tells what is the same for all.
         info: the labels of `vidgen_run_info`.
         steps: of the whole run.
@@ -65,14 +65,6 @@ class About:
     clips: dict[str, int] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
     gpu_uuid: str | None = None
-
-
-def run_label(url: str) -> str:
-    """The last part of a run folder's name; of a sweep's trial, 'SWEEP/TRIAL'."""
-    parts = [part for part in url.split("/") if part]
-    if len(parts) > 2 and parts[-2] == "trials":
-        return f"{parts[-3]}/{parts[-1]}"
-    return parts[-1]
 
 
 class RunMetrics(Sink):

@@ -11,9 +11,8 @@ from typing import Any
 
 from vidgen.errors import ConfigError, NotFoundInStore, StorageError
 from vidgen.observe import metric_table as table
-from vidgen.observe.run_metrics import run_label
 from vidgen.storage.base import Store
-from vidgen.storage.run_folder import METRICS, RunFolder
+from vidgen.storage.run_folder import METRICS, RunFolder, run_label
 
 _SILENT_AFTER_S = 120.0  # or ten steps
 _SCRAPE_S = 5.0

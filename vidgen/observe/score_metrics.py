@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from vidgen.observe.exporter import Exporter
 from vidgen.observe.metric_table import EVALUATION_SCORE
-from vidgen.observe.run_metrics import run_label
+from vidgen.storage.run_folder import run_label
 
 
 def export_scores(run: str, scores: Iterable[tuple[str, str, float]]) -> None:

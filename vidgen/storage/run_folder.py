@@ -42,6 +42,14 @@ def step_name(step: int) -> str:
     return f"step_{step:08d}"
 
 
+def run_label(url: str) -> str:
+    """A run's name in metrics: its folder's last part; of a sweep's trial, 'SWEEP/TRIAL'."""
+    parts = [part for part in url.split("/") if part]
+    if len(parts) > 2 and parts[-2] == "trials":
+        return f"{parts[-3]}/{parts[-1]}"
+    return parts[-1]
+
+
 class RunFolder:
     """A run folder behind a Store."""
 

@@ -11,7 +11,7 @@ from vidgen.config.load_sweep import Sweep
 from vidgen.config.space import Values
 from vidgen.observe import metric_table as table
 from vidgen.observe.board import Board
-from vidgen.observe.run_metrics import run_label
+from vidgen.storage.run_folder import run_label
 from vidgen.tune.folder import SweepFolder, Trial
 
 Changed = Callable[[Trial, str], None]  # a trial, and what happened to it

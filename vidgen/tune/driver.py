@@ -19,7 +19,7 @@ from vidgen.engine.ray_train import joined_ray
 from vidgen.engine.stop import Stop
 from vidgen.errors import Interrupted
 from vidgen.observe.exporter import Exporter
-from vidgen.observe.run_metrics import run_label
+from vidgen.storage.run_folder import run_label
 from vidgen.tune.book import Book
 from vidgen.tune.final import measure_best, to_measure
 from vidgen.tune.folder import SUMMARY, SweepFolder, Trial, read_exploits
