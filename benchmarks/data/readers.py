@@ -20,7 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vidgen.config.data import SkipLoopFilter
+
 MIXED = "torchcodec, vidgen's ranges"
+UNFILTERED = "vidgen, no loop filter"  # data.skip_loop_filter
 FRAMES, STRIDE, SIDE, FPS = 16, 2, 128, 30
 SPAN_S = (FRAMES - 1) * STRIDE / FPS
 
@@ -66,11 +69,11 @@ def key(number: int) -> str:
 # --- vidgen
 
 
-def vidgen(task: Task) -> Iterator[None]:
+def vidgen(task: Task, skip_loop_filter: SkipLoopFilter = "none") -> Iterator[None]:
     """Packet index, one range request a clip, packets straight into a decoder."""
     from vidgen.data.pool import Pool
 
-    clips = Clips(_vidgen_url(task))
+    clips = Clips(_vidgen_url(task), skip_loop_filter)
     with Pool(clips, workers=task.workers, ahead=clips.ahead) as pool:
         for outcome in pool.run(task.draws()):
             assert outcome.get().shape == (FRAMES, SIDE, SIDE, 3)
@@ -86,13 +89,14 @@ def _vidgen_url(task: Task) -> str:
 class Clips:
     """What vidgen's loader does in a decoder process, without a manifest."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, skip_loop_filter: SkipLoopFilter) -> None:
         from vidgen.data.index_file import PacketIndex
         from vidgen.data.reader import ClipReader
         from vidgen.storage.open import open_store
 
         store = open_store(url)
-        self.index, self.reader = PacketIndex(store), ClipReader(store)
+        self.index = PacketIndex(store)
+        self.reader = ClipReader(store, skip_loop_filter=skip_loop_filter)
 
     def ahead(self, draw: tuple[int, float]) -> Any:
         source = self.index[draw[0]]
@@ -286,6 +290,7 @@ def _webdataset_clip(duration_s: float, sample: tuple[bytes]) -> Any:
 
 READERS: dict[str, Callable[[Task], Iterator[None]]] = {
     "vidgen": vidgen,
+    UNFILTERED: partial(vidgen, skip_loop_filter="all"),
     "torchcodec, fsspec": torchcodec_fsspec,
     "torchcodec, whole files": torchcodec_whole,
     "decord": decord,

@@ -26,7 +26,7 @@ from typing import Any
 
 from decoding import decoding
 from measure import Result, measure
-from readers import MIXED, READERS, Task, key
+from readers import MIXED, READERS, UNFILTERED, Task, key
 from servers import s3_server, wire
 from videos import GOPS, KINDS, LONG_OBJECTS, LONG_S, SHORT_OBJECTS, SHORT_S, make_videos
 
@@ -108,8 +108,8 @@ def index(task: Task, line: Any) -> dict[str, float]:
     }
 
 
-def show(name: str, results: dict[str, Result], made: dict[str, float]) -> None:
-    print(f"\n{name}; the index took {made['requests']:.1f} requests and ", end="")
+def show(title: str, results: dict[str, Result], made: dict[str, float]) -> None:
+    print(f"\n{title}; the index took {made['requests']:.1f} requests and ", end="")
     print(f"{made['bytes'] / 1e6:.2f} of {made['source_bytes'] / 1e6:.1f} MB per source\n")
     print(f"| {'reader':27} | clips/s | CPU s/clip | MB/clip | requests/clip | peak MB |")
     print(f"|{'-' * 29}|--------:|-----------:|--------:|--------------:|--------:|")
@@ -121,13 +121,16 @@ def show(name: str, results: dict[str, Result], made: dict[str, float]) -> None:
             f"| {reader:27} | {result.rate:7.2f} | {result.cpu_s:10.3f} "
             f"| {result.fetched / 1e6:7.2f} | {result.requests:13.1f} | {result.peak_mb:7.0f} |"
         )
-    ours = results.get("vidgen")
-    peers = [r for n, r in results.items() if n not in ("vidgen", MIXED) and not r.error]
-    if ours and not ours.error and peers:
-        fastest = max(peers, key=lambda result: result.rate)
-        thriftiest = min(peers, key=lambda result: result.cpu_s)
-        print(f"\nclips/s {ours.rate / fastest.rate:.2f}x the best peer's, ", end="")
-        print(f"CPU {ours.cpu_s / thriftiest.cpu_s:.2f}x the thriftiest's", flush=True)
+    peers = [
+        r for n, r in results.items() if n not in ("vidgen", UNFILTERED, MIXED) and not r.error
+    ]
+    for name in ("vidgen", UNFILTERED):
+        ours = results.get(name)
+        if ours and not ours.error and peers:
+            fastest = max(peers, key=lambda result: result.rate)
+            thriftiest = min(peers, key=lambda result: result.cpu_s)
+            print(f"\n{name}: clips/s {ours.rate / fastest.rate:.2f}x the best peer's, ", end="")
+            print(f"CPU {ours.cpu_s / thriftiest.cpu_s:.2f}x the thriftiest's", flush=True)
 
 
 def show_decoding(name: str, spent: dict[str, float]) -> None:

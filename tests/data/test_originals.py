@@ -121,6 +121,16 @@ def test_training_batches_do_not_depend_on_processes(dataset: Path) -> None:
     assert torch.equal(*videos)
 
 
+def test_deblocking_can_be_left_out(dataset: Path) -> None:
+    found = open_dataset(str(dataset))
+    videos = []
+    for skip in ("none", "all"):
+        with batches(found, run_config(dataset, skip_loop_filter=skip, cache=False)) as stream:
+            videos.append(next(stream).video)
+    difference = (videos[0] - videos[1]).abs()
+    assert 0 < difference.mean() < 0.1
+
+
 def test_prepare_again_changes_no_byte(videos: Path, dataset: Path) -> None:
     before = files(dataset)
     prepare(str(videos), str(dataset), OPTIONS)

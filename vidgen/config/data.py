@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from vidgen.config.base import Positive, PositiveInt, Ratio, Strict
 
 Pixel = Annotated[float, Field(ge=-1, le=1)]
+SkipLoopFilter = Literal["none", "noref", "all"]  # FFmpeg's names
 
 
 class SyntheticConfig(Strict):
@@ -105,6 +106,9 @@ class DataConfig(Strict):
     """List of clips to leave out: JSON lines of source and start_s, as below quarantine/."""
     originals: str | None = None
     """Where the videos of an index data set are now; empty: where they were prepared from."""
+    skip_loop_filter: SkipLoopFilter = "none"
+    """Pictures decoded without deblocking, as in FFmpeg; noref: those that nothing refers to. Faster,
+    and the pixels differ."""
     disk_cache: str | None = None
     """Local folder that keeps what was read of remote videos, shared by all processes of a node."""
     disk_cache_bytes: int = Field(default=50 * 1024**3, ge=0)

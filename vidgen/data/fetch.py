@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vidgen.config.data import SkipLoopFilter
 from vidgen.data.index_file import PacketIndex
 from vidgen.data.indexing import index_source
 from vidgen.data.manifest import Row
@@ -70,6 +71,7 @@ class WindowReader:
         videos: what the index is about: the data set's packs, or the originals.
         fps, size, fit: frame rate and (H, W) of the result, and how frames are fitted to it.
         cache, cache_bytes: a local folder for ranges of remote objects, and its limit.
+        skip_loop_filter: as ClipReader's.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class WindowReader:
         fit: Fit = "crop",
         cache: Path | None = None,
         cache_bytes: int = 0,
+        skip_loop_filter: SkipLoopFilter = "none",
     ) -> None:
         self.fps, self.size, self.fit = fps, size, fit
         if cache is not None and cache_bytes:
@@ -89,7 +92,8 @@ class WindowReader:
                 place if isinstance(place, LocalStore) else CachedStore(place, cache, cache_bytes)
                 for place in (store, videos)
             )
-        self.index, self.reader = PacketIndex(store), ClipReader(videos)
+        self.index = PacketIndex(store)
+        self.reader = ClipReader(videos, skip_loop_filter=skip_loop_filter)
         self._own: OrderedDict[str, Source] = OrderedDict()  # of clips that are files of their own
 
     def __getstate__(self) -> dict[str, Any]:

@@ -231,4 +231,5 @@ def _reader(dataset: Dataset, config: RunConfig, fps: float, size: tuple[int, in
         fit=fit if summary.originals is not None else "crop",
         cache=Path(data.disk_cache) if data.disk_cache else None,
         cache_bytes=data.disk_cache_bytes,
+        skip_loop_filter=data.skip_loop_filter,
     )

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import av
 
+from vidgen.config.data import SkipLoopFilter
 from vidgen.data.bitstream import Bitstream
 from vidgen.data.decoder import open_decoder
 from vidgen.data.demux import MAX_PIXELS, open_demuxer
@@ -75,7 +76,7 @@ class ClipReader:
         self,
         store: Store,
         *,
-        skip_loop_filter: Literal["none", "noref", "all"] = "none",
+        skip_loop_filter: SkipLoopFilter = "none",
         skip_disposable: bool = True,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
