@@ -20,6 +20,8 @@ from vidgen.data.synthetic import paint
 from vidgen.data.video import decode, probe
 from vidgen.engine.evaluation import Evaluation
 from vidgen.engine.report import build_page
+from vidgen.engine.report_data import _histogram
+from vidgen.engine.samples import columns
 from vidgen.engine.weights import weights_step
 from vidgen.errors import CheckpointError
 from vidgen.storage.run_folder import EXPORT, RunFolder
@@ -292,3 +294,17 @@ def test_judged_scores_follow_the_videos(tiny_run: Path) -> None:
     agreement = CaptionAgreement()
     agreement.update(odd, batch.batch.video)
     assert list(agreement.scores(setting)) == []
+
+
+def test_a_grid_of_samples_has_no_holes_where_it_can() -> None:
+    assert {n: columns(n) for n in (1, 2, 4, 6, 7, 8, 9, 12)} == {
+        1: 1, 2: 2, 4: 2, 6: 3, 7: 3, 8: 4, 9: 3, 12: 4,
+    }  # fmt: skip
+
+
+def test_numbers_below_histograms_are_short_and_plain() -> None:
+    row = {"counts": [1, 2], "min": 0.00268, "median": 29.97, "max": 1080}
+    shown = _histogram("source_height", row)
+    assert (shown.name, shown.low, shown.middle, shown.high) == (
+        "source height", "0.0027", "29.97", "1080",
+    )  # fmt: skip

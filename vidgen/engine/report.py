@@ -204,7 +204,12 @@ def _charts(lines: list[Line]) -> list[Chart]:
         *reward_charts(names, lambda name: column(lines, name)),
         draw("Loss", [*train, series("val_loss", "validation", dots=True)]),
         draw("Learning rate", [series("lr", "lr")], from_zero=True),
-        draw("Throughput", [series("clips_per_s", "clips/s", smooth=True)], from_zero=True),
+        draw(
+            "Throughput",
+            [series("clips_per_s", "clips/s", smooth=True)],
+            unit="clips/s",
+            from_zero=True,
+        ),
         draw("Gradient norm", [series(n, n.replace("_", " "), smooth=True) for n in norms]),
     ]
     return [chart for chart in charts if chart]

@@ -8,15 +8,13 @@ from vidgen.config.run import RunConfig
 from vidgen.data.ensure import dataset_url
 from vidgen.data.inspect import inspect
 from vidgen.errors import DataError, StorageError
+from vidgen.observe.curves import short
 from vidgen.observe.report import DataSection, Fact, Grid, Histogram
 
 TITLES = {
     "duration_s": "clip length, s",
     "caption_words": "words in a caption",
-    "motion": "motion",
-    "brightness": "brightness",
-    "source_height": "height of the source, pixels",
-    "source_fps": "frame rate of the source",
+    "source_fps": "source frame rate",
 }
 _MOST = 20  # rows of a table of counts
 
@@ -90,10 +88,15 @@ def _histogram(name: str, row: dict[str, Any]) -> Histogram:
     return Histogram(
         name=TITLES.get(name, name.replace("_", " ")),
         bars=[round(100 * count / tallest, 1) for count in row["counts"]],
-        low=f"{row['min']:.3g}",
-        middle=f"{row['median']:.3g}",
-        high=f"{row['max']:.3g}",
+        low=_number(row["min"]),
+        middle=_number(row["median"]),
+        high=_number(row["max"]),
     )
+
+
+def _number(value: float) -> str:
+    """Short enough to stand below a small histogram with two others: '1080', '0.0081'."""
+    return short(value if abs(value) >= 1 else float(f"{value:.2g}"))
 
 
 def _length(seconds: float) -> str:

@@ -136,8 +136,10 @@ def to_frames(videos: Tensor) -> Tensor:
 
 
 def columns(n: int) -> int:
-    """How many videos stand side by side in a grid of n."""
-    return math.ceil(math.sqrt(n))
+    """How many videos stand side by side in a grid of n: nearly a square, full where it can be."""
+    least = math.ceil(math.sqrt(n))
+    full = (each for each in range(least, 2 * least - 1) if n % each == 0)
+    return next(full, least)
 
 
 def grid(videos: Tensor) -> Tensor:
