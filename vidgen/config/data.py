@@ -107,8 +107,8 @@ class DataConfig(Strict):
     originals: str | None = None
     """Where the videos of an index data set are now; empty: where they were prepared from."""
     skip_loop_filter: SkipLoopFilter = "none"
-    """Pictures decoded without deblocking, as in FFmpeg; noref: those that nothing refers to. Faster,
-    and the pixels differ."""
+    """Pictures decoded without deblocking, as in FFmpeg; noref: those that nothing refers to.
+    Faster, and the pixels differ."""
     disk_cache: str | None = None
     """Local folder that keeps what was read of remote videos, shared by all processes of a node."""
     disk_cache_bytes: int = Field(default=50 * 1024**3, ge=0)

@@ -139,8 +139,6 @@ class Objective(nn.Module, ABC):
     model: VideoModel
     # Whether the parts of its Losses are losses too, and are named so in the metrics.
     parts_are_losses: ClassVar[bool] = True
-    # Losses worth watching on validation data; the first is the early-stopping signal.
-    validation_signal: ClassVar[str] = "loss"
 
     def turns(self) -> dict[str, nn.Module]:
         """Networks to update one after another in a step, each with its own optimizer."""

@@ -131,7 +131,6 @@ class ScoreNames:
     frechet: str
     kernel: str
     classes: str
-    manifold: str  # precision_<...>, recall_<...>, density_<...>, coverage_<...>, copies_<...>
 
 
 def score_names(extractor: str) -> ScoreNames:
@@ -140,7 +139,6 @@ def score_names(extractor: str) -> ScoreNames:
         frechet=row.frechet or f"fd_{extractor}",
         kernel=row.kernel or f"kd_{extractor}",
         classes=row.classes or f"is_{extractor}",
-        manifold=extractor,
     )
 
 

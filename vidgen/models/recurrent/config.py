@@ -6,19 +6,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vidgen.config.base import ConditionName, FamilyConfig, PositiveInt, Share
-from vidgen.config.losses import LossConfig
+from vidgen.config.base import PositiveInt, Share
+from vidgen.config.predictor import PredictorConfig
 
 
-class Config(FamilyConfig):
+class Config(PredictorConfig):
     """Cells that see one frame after the other and predict the next."""
 
-    reads: ClassVar = frozenset({"past"})
-    needs: ClassVar = frozenset({"past"})
     free: ClassVar = frozenset({"dropout", "truth_until", "truncate", "loss"})
     family: Literal["recurrent"] = "recurrent"
-    conditions: tuple[ConditionName, ...] = ("past",)
-    past_frames: int = Field(default=8, ge=0)
     cell: Literal["lstm", "gru"] = "lstm"
     """lstm: output and memory; gru: one state, a quarter less work."""
     patch: PositiveInt = 4
@@ -36,17 +32,6 @@ class Config(FamilyConfig):
     (scheduled sampling, arXiv:1506.03099); the share falls evenly to it. 0: never fed."""
     truncate: int = Field(default=0, ge=0)
     """Frames that gradients flow back through; 0: all (truncated backpropagation)."""
-    trend: bool = False
-    """Beside the cells, a weighted sum of how the frames before differ from the one that is seen is
-    added to it, with the same few weights at every pixel (arXiv:2205.13504): what few clips can
-    teach."""
-    loss: LossConfig = LossConfig()
-
-    @model_validator(mode="after")
-    def _trend_has_a_past(self) -> Config:
-        if self.trend and self.past_frames < 2:
-            raise ValueError(f"trend needs 2 past_frames or more, got {self.past_frames}")
-        return self
 
     @model_validator(mode="after")
     def _odd_kernel(self) -> Config:
