@@ -13,10 +13,16 @@ from engine.conftest import config_on
 from engine.ranks import on_ranks
 from engine.test_interrupt import FLOW
 from engine.test_train import weights
-from torch import Tensor
+from torch import Generator, Tensor
 
 from vidgen.config.run import RunConfig
+from vidgen.data.ensure import ensure_dataset
+from vidgen.data.loader import eval_batches
+from vidgen.engine.evaluate import evaluate
+from vidgen.engine.load import load_model
+from vidgen.engine.measures import Setting
 from vidgen.engine.report import write_report
+from vidgen.engine.reward_measure import Rewarded
 from vidgen.engine.start import check_start
 from vidgen.engine.train import train
 from vidgen.errors import ConfigError, TrainingError
@@ -102,6 +108,37 @@ def test_a_break_changes_nothing(clips: Path, tmp_path: Path, start: str) -> Non
     assert gallery.count("<video") == 2
     assert gallery.index(first.decode()) < gallery.index(last.decode())
     assert "_error" not in page.partition("Distance from the start")[0].rpartition("Reward")[2]
+
+
+def test_an_evaluation_tells_the_reward(clips: Path, tmp_path: Path, start: str) -> None:
+    run = train(rewarded(clips, tmp_path, "scored", start, learner="nft", kl=0.0))
+    evaluation = evaluate(run, clips=8, extractors=["st-stats"])
+    found = {score.subject.kind: score for score in evaluation.scores if score.name == "reward"}
+    assert set(found) == {"generated", "the start", "ground truth"}
+    assert found["generated"].value != found["the start"].value
+    assert found["generated"].protocol.extractor == "rl.test_reward_run:stillness x 1"
+    # What starts from itself gets as much as itself; what starts from nothing says so.
+    config, subject = rewarded(clips, tmp_path, "again", run), found["generated"].subject
+    held_out = next(iter(eval_batches(
+        ensure_dataset(config), config, split="test", limit=4, batch_size=4, conditions=["text"],
+    )))  # fmt: skip
+    model, _ = load_model(run)
+    assert config.reward is not None
+    assert subject.guidance is not None
+    made = model.beside(
+        held_out.batch, guidance=subject.guidance, generator=Generator().manual_seed(0)
+    )
+    for reward, kinds in (
+        (config.reward, 3), (config.reward.model_copy(update={"start": "nowhere"}), 2)
+    ):  # fmt: skip
+        measure = Rewarded(reward, held_out.batch.video, subject, None)
+        measure.update(held_out, made)
+        values = {score.subject.kind: score.value for score in measure.scores(
+            Setting(protocol=found["generated"].protocol, subject=subject)
+        )}  # fmt: skip
+        assert len(values) == kinds
+        assert values.get("the start", values["generated"]) == values["generated"]
+        assert [("nowhere" in note) for note in measure.notes()] == [True] * (3 - kinds)
 
 
 def on_two(config: RunConfig) -> str:

@@ -38,25 +38,35 @@ def test_a_start_has_the_model_and_clips_that_its_recipe_goes_on_with(table: Mod
         assert start.train.steps < load_run(row.start).train.steps
 
 
-def test_a_line(table: ModuleType) -> None:
-    def last(reward: float) -> dict[str, float]:
-        return {
-            "val_reward": reward, "val_reward_start": 0.5, "val_diversity": 0.1,
-            "val_diversity_start": 0.2, "val_moved": 0.01,
-        }  # fmt: skip
+def outcome(table: ModuleType, reward: float, right: float, **keys: float) -> object:
+    scores = {
+        "generated": {
+            "reward": reward, "colour_right": right, "shape_right": 0.5, "all_right": 0.1,
+            "recall_st-stats": 0.25,
+        },
+        "the start": {"reward": 0.5},
+    }  # fmt: skip
+    found = {"learner": "nft", "minutes": 1.25, "kl": 0.02, "diversity": 0.625, **keys}
+    return table.Tuned(scores=scores, **found)
 
-    def scores(right: float) -> dict[str, float]:
-        return {
-            "colour_right": right, "shape_right": 0.5, "all_right": 0.1, "recall_st-stats": 0.25
-        }  # fmt: skip
 
-    tuned = [
-        table.Tuned(learner="nft", minutes=1.0, last=last(0.75), scores=scores(0.9)),
-        table.Tuned(learner="nft", minutes=1.5, last=last(0.8), scores=scores(1.0)),
-    ]
-    line = table._line(table.ROWS[0], scores(0.5), tuned)
+def test_a_line_of_what_a_judge_sees(table: ModuleType) -> None:
+    row = table.ROWS[0]
+    start = outcome(table, 0.5, 0.5).scores  # type: ignore[attr-defined]
+    tuned = [outcome(table, 0.75, 0.9), outcome(table, 0.8, 1.0, kl=0.031)]
+    line = table._line(row, start, 2.0, tuned)
     assert line == (
-        "| flow | `shapes-flow-reward` | nft | 0.500 | 0.750, 0.800 | 50.0% | 70.0%, 75.0% | "
-        "0.50, 0.50 | 0.25 | 0.25, 0.25 | 0.010, 0.010 | 1.0, 1.5 |"
+        "| flow | `shapes-flow-reward` | nft | caption agreement | 50.0% | "
+        "70.0%, 75.0% (+15 points: met) | 0.020, 0.031 (<= 0.03: missed) | "
+        "0.62, 0.62 (>= 0.5: met) | 0.25 | 0.25, 0.25 (>= 0.15: met) | 2.0, 1.2, 1.2 |"
     )
     assert line.count("|") == len(table.HEAD) + 1
+
+
+def test_a_line_of_a_reward_alone(table: ModuleType) -> None:
+    row = next(row for row in table.ROWS if not row.judged)
+    start = outcome(table, 0.5, 0.5).scores  # type: ignore[attr-defined]
+    tuned = [outcome(table, 0.75, 0.5), outcome(table, 0.64, 0.5, diversity=0.4)]
+    line = table._line(row, start, 2.0, tuned)
+    assert "| its reward | 50.0% | 75.0%, 64.0% (+15 points: missed) |" in line
+    assert "0.62, 0.40 (>= 0.5: missed)" in line

@@ -26,6 +26,8 @@ from vidgen.engine.measures import (
     Reconstruction,
     Setting,
 )
+from vidgen.engine.objective import real_clips
+from vidgen.engine.reward_measure import Rewarded
 from vidgen.engine.samples import to_frames
 from vidgen.engine.set_measures import Distribution, Temporal
 from vidgen.engine.values import write_values
@@ -121,6 +123,9 @@ def evaluate(
     if "text" in model.conditions:
         measures.append(agreement)
     measures += [Own(config.evaluate.metrics), Temporal()]
+    if config.reward is not None:
+        real = real_clips(everything.dataset, config, config.reward.real_clips)
+        measures.append(Rewarded(config.reward, real, subject, storage))
     frames = config.data.frames
     distributions = [Distribution(each, frames=frames, device=device) for each in lookers]
     _look_at_training(distributions, everything, tell)

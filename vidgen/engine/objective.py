@@ -51,11 +51,17 @@ def show_real_clips(objective: Objective, dataset: Dataset, config: RunConfig) -
     from vidgen.rl.objective import RewardObjective
 
     assert isinstance(objective, RewardObjective)
+    real = real_clips(dataset, config, config.reward.real_clips)
+    objective.fit(real.to(next(objective.parameters()).device))
+
+
+def real_clips(dataset: Dataset, config: RunConfig, count: int) -> Tensor:
+    """(N, C, T, H, W) training clips in [-1, 1], always the same ones."""
     clips = [
         part.batch.video
         for part in eval_batches(
-            dataset, config, split="train", limit=config.reward.real_clips, batch_size=16,
-            rank=0, world=1, conditions=[],
+            dataset, config, split="train", limit=count, batch_size=16, rank=0, world=1,
+            conditions=[],
         )
     ]  # fmt: skip
-    objective.fit(torch.cat(clips).to(next(objective.parameters()).device))
+    return torch.cat(clips)
