@@ -54,7 +54,7 @@ ROWS = (
     Row(
         recipe="shapes-autoregressive-reward", family="autoregressive", judged=True, kl=0.1,
         start="shapes-autoregressive", codec="shapes-vae-tokens",
-        half=("model.width=64", "model.depth=3", "train.steps=300"),
+        half=("train.steps=250",),
     ),
     Row(
         recipe="shapes-gan-reward", family="gan", start="shapes-gan", kl=0.1,
@@ -63,8 +63,8 @@ ROWS = (
         ),
     ),
     Row(
-        recipe="shapes-convgru-reward", family="recurrent", start="shapes-convgru", kl=0.1,
-        half=("model.width=32", "model.depth=1", "train.steps=300", "model.truth_until=150"),
+        recipe="shapes-convgru-reward", family="recurrent", start="shapes-convgru", kl=0.02,
+        half=("model.width=32", "model.depth=1", "train.steps=150", "model.truth_until=75"),
     ),
 )  # fmt: skip
 HEAD = (
@@ -109,7 +109,7 @@ def main() -> None:
             shared = [f"model.codec.run={asked.folder / row.codec}"]
         start = asked.folder / f"{row.recipe}-start"
         minutes = _train(row.start, start, [*row.half, *shared])
-        before = _scores(start, _guidance(row.recipe))
+        before = _scores(start, row.recipe)
         tuned = [
             _tune(
                 row, asked.folder / f"{row.recipe}-{seed}",
@@ -132,7 +132,7 @@ def _tune(row: Row, run: Path, settings: list[str]) -> Tuned:
         minutes=minutes,
         kl=max(line["kl"] for line in lines if "kl" in line),
         diversity=_share(next(line for line in reversed(lines) if "val_reward" in line)),
-        scores=_scores(run, _guidance(row.recipe)),
+        scores=_scores(run, row.recipe),
     )
 
 
@@ -149,19 +149,18 @@ def _train(recipe: str, run: Path, settings: list[str]) -> float:
     return minutes
 
 
-def _guidance(recipe: str) -> float:
-    """Start and run are scored with the same guidance."""
-    told: dict[str, Any] = json.loads(vidgen("config", "show", recipe, "--json", keep=True))
-    return float(told["sampling"]["guidance"])
-
-
-def _scores(run: Path, guidance: float) -> dict[str, dict[str, float]]:
-    """By kind of videos and name."""
+def _scores(run: Path, recipe: str) -> dict[str, dict[str, float]]:
+    """By kind of videos and name; start and run are scored in the recipe's way."""
     record = run / "scores.json"
     if not record.exists():
+        told: dict[str, Any] = json.loads(vidgen("config", "show", recipe, "--json", keep=True))
+        clips, guidance = told["evaluate"]["clips"], told["sampling"]["guidance"]
         record.write_text(
-            vidgen("evaluate", str(run), "--guidance", str(guidance), "--json", keep=True)
-        )
+            vidgen(
+                "evaluate", str(run), "--clips", str(clips), "--guidance", str(guidance),
+                "--extractor", "st-stats", "--json", keep=True,
+            )
+        )  # fmt: skip
     found: dict[str, dict[str, float]] = {}
     for score in json.loads(record.read_text())["scores"]:
         found.setdefault(score["subject"]["kind"], {})[score["name"]] = score["value"]

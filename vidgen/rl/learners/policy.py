@@ -54,7 +54,9 @@ class PolicyGradient(Learner):
 
         now = log_probs(self.model)
         with torch.no_grad():
-            before, first = log_probs(self.behaviour), log_probs(self.start)
+            first = log_probs(self.start)
+            # Without decay the behaviour's weights are those that learn.
+            before = log_probs(self.behaviour) if self.config.behaviour_decay else now.detach()
         gain = rollouts.advantage[:, None]
         ratio = (now - before).exp()
         limited = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
