@@ -21,7 +21,7 @@ from vidgen.data.loader import eval_batches
 from vidgen.engine.evaluate import evaluate
 from vidgen.engine.load import load_model
 from vidgen.engine.measures import Setting
-from vidgen.engine.report import write_report
+from vidgen.engine.report import _warnings, write_report
 from vidgen.engine.reward_measure import Rewarded
 from vidgen.engine.start import check_start
 from vidgen.engine.train import train
@@ -171,3 +171,10 @@ def test_bad_input(clips: Path, tmp_path: Path, start: str) -> None:
         train(rewarded(clips, tmp_path, "one", start, group=1))
     with pytest.raises(ConfigError, match="backprop does not work here"):
         train(rewarded(clips, tmp_path, "policy", start, learner="backprop"))
+
+
+def test_a_reward_is_no_loss_that_could_tell_of_clips_learned_by_heart() -> None:
+    assert _warnings([{"step": 3, "val_loss": -0.5}, {"step": 6, "val_loss": -0.9}]) == []
+    assert _warnings([{"step": 3, "val_loss": -0.9}, {"step": 6, "val_loss": -0.5}]) == []
+    (said,) = _warnings([{"step": 3, "val_loss": 0.5}, {"step": 6, "val_loss": 0.9}])
+    assert "lowest at step 3 (0.5) and is 0.9 now" in said

@@ -177,7 +177,7 @@ def _warnings(lines: list[Line]) -> list[str]:
     if not validation:
         return []
     (step, best), last = min(validation, key=lambda point: point[1]), validation[-1][1]
-    if last <= best * OVERFIT:
+    if best <= 0 or last <= best * OVERFIT:  # a reward, negative, is no loss on clips
         return []
     return [
         f"Validation loss was lowest at step {step:.0f} ({best:.4g}) and is {last:.4g} now: "
