@@ -54,12 +54,13 @@ ROWS = (
     Row(
         recipe="shapes-autoregressive-reward", family="autoregressive", judged=True, kl=0.1,
         start="shapes-autoregressive", codec="shapes-vae-tokens",
-        half=("train.steps=250",),
+        half=("train.steps=330",),
     ),
     Row(
         recipe="shapes-gan-reward", family="gan", start="shapes-gan", kl=0.1,
         half=(
-            "model.widths=[48, 24, 12]", "train.steps=600", "optimizer.lr=5e-4", "model.penalty=10",
+            "model.widths=[48, 24, 12]", "model.coarse=100", "model.coarse_until=100000",
+            "model.penalty=10", "optimizer.lr=5e-4", "train.steps=300",
         ),
     ),
     Row(
