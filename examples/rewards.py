@@ -32,7 +32,6 @@ class Row:
 
     Attributes:
         start: recipe of what it begins with; half: settings that end it half-trained.
-        codec: recipe that both build on, if any; trained whole.
         kl: how far it may go, as its learner measures that.
         judged: whether caption agreement is what should rise; else the reward itself.
     """
@@ -42,7 +41,6 @@ class Row:
     start: str
     half: tuple[str, ...]
     kl: float
-    codec: str = ""
     judged: bool = False
 
 
@@ -50,11 +48,6 @@ ROWS = (
     Row(
         recipe="shapes-flow-reward", family="flow", start="shapes-demo", judged=True, kl=0.03,
         half=("train.steps=1200", "model.sample_steps=8"),  # scored with as many as the run
-    ),
-    Row(
-        recipe="shapes-autoregressive-reward", family="autoregressive", judged=True, kl=0.1,
-        start="shapes-autoregressive", codec="shapes-vae-tokens",
-        half=("train.steps=330",),
     ),
     Row(
         recipe="shapes-gan-reward", family="gan", start="shapes-gan", kl=0.1,
@@ -104,17 +97,13 @@ def main() -> None:
     for row in ROWS:
         if asked.only and row.recipe not in asked.only:
             continue
-        shared = []
-        if row.codec:
-            _train(row.codec, asked.folder / row.codec, [])
-            shared = [f"model.codec.run={asked.folder / row.codec}"]
         start = asked.folder / f"{row.recipe}-start"
-        minutes = _train(row.start, start, [*row.half, *shared])
+        minutes = _train(row.start, start, [*row.half])
         before = _scores(start, row.recipe)
         tuned = [
             _tune(
                 row, asked.folder / f"{row.recipe}-{seed}",
-                [f"reward.start={start}", f"seed={seed}", *shared, *asked.settings],
+                [f"reward.start={start}", f"seed={seed}", *asked.settings],
             )
             for seed in range(asked.seeds)
         ]  # fmt: skip
@@ -180,6 +169,7 @@ def _line(
     gains = [now - then for then, now in zip(before, after, strict=True)]
     kl, diversity = [one.kl for one in tuned], [one.diversity for one in tuned]
     recall = start["generated"]["recall_st-stats"]
+    least = max(0.0, recall - RECALL)
     recalls = [one.scores["generated"]["recall_st-stats"] for one in tuned]
     minutes = [one.minutes for one in tuned]
     cells = [
@@ -192,7 +182,7 @@ def _line(
         _goal(kl, ".3f", f"<= {row.kl:g}", all(one <= row.kl for one in kl)),
         _goal(diversity, ".2f", f">= {DIVERSITY:g}", all(one >= DIVERSITY for one in diversity)),
         f"{recall:.2f}",
-        _goal(recalls, ".2f", f">= {recall - RECALL:.2f}", min(recalls) >= recall - RECALL),
+        _goal(recalls, ".2f", f">= {least:.2f}", min(recalls) >= least),
         f"{start_minutes:.1f}, {_each(minutes, '.1f')}",
     ]
     return f"| {' | '.join(cells)} |"
