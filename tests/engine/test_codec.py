@@ -86,6 +86,8 @@ def test_a_latent_run_needs_its_codec_only_to_start(
 def test_codecs_that_will_not_do(make_config: MakeConfig, codec: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no trained codec in .*nowhere \(model.safetensors"):
         with_codec(flow_config(make_config, str(tmp_path / "nowhere"), tmp_path))
+    with pytest.raises(ConfigError, match=r"vidgen train shapes-vae-tokens --set run=\S+-tokens$"):
+        with_codec(flow_config(make_config, str(tmp_path / "shapes-vae-tokens"), tmp_path))
     with pytest.raises(ModelError, match=r"has sha256 .*, the run was made with 0000"):
         with_codec(flow_config(make_config, codec, tmp_path, sha256="0000"))
     known = with_codec(flow_config(make_config, codec, tmp_path))

@@ -44,7 +44,7 @@ def of(*settings: str, **keys: float) -> Explanation:
 
 def test_a_healthy_run_is_limited_by_arithmetic() -> None:
     found = of()
-    assert found.limit.what == "gpu"
+    assert found.limit.what == "arithmetic"
     assert "95% of the time" in found.limit.text
     assert "45% of what the device does" in found.limit.text
     assert found.others == []
@@ -53,7 +53,7 @@ def test_a_healthy_run_is_limited_by_arithmetic() -> None:
 def test_groups_that_teach_nothing() -> None:
     reward = "reward={start: unused, rewards: {caption: 1}, group: 6}"
     found = of(reward, alike=0.75)
-    assert found.limit.what == "gpu"
+    assert found.limit.what == "arithmetic"
     (other,) = found.others
     assert other.what == "rewards"
     assert "75% of the groups teach nothing: all of a condition's 6 videos" in other.text
@@ -105,7 +105,7 @@ def test_checkpoints_validation_and_samples_stop_training() -> None:
 
 def test_remarks_that_cost_no_share() -> None:
     found = of(save_s=75.0, starts=5, preemptions=2)
-    assert found.limit.what == "gpu"
+    assert found.limit.what == "arithmetic"
     assert [each.what for each in found.others] == ["checkpoint", "restarts"]
     assert "75 s" in found.others[0].text
     assert "started 5 times, 2 of them" in found.others[1].text
@@ -125,7 +125,7 @@ def test_too_few_lines_say_nothing_and_the_first_ones_do_not_count() -> None:
     slow_start[0] |= {"step_s": 1000.0, "data_wait_s": 990.0}
     found = explain(config, slow_start)
     assert found is not None
-    assert found.limit.what == "gpu"
+    assert found.limit.what == "arithmetic"
 
 
 def make_run(folder: Path, *, steps: int = 1000, age_s: float = 1.0, **keys: float) -> RunFolder:

@@ -8,6 +8,7 @@ from typing import Any
 from safetensors.torch import load
 
 from vidgen.config.codec import CodecConfig
+from vidgen.config.load import recipe_names
 from vidgen.config.run import RunConfig
 from vidgen.engine.latents import read_latents
 from vidgen.errors import CheckpointError, ConfigError, ModelError, NotFoundInStore
@@ -86,10 +87,12 @@ def _weights(wanted: CodecConfig, config: RunConfig) -> bytes:
     try:
         found: bytes = folder.store.read(EXPORT)
     except NotFoundInStore:
+        named = wanted.run.rstrip("/").rpartition("/")[2]
+        recipe = named if named in recipe_names() else "shapes-vae"
         raise ConfigError(
             f"model.codec.run: no trained codec in {wanted.run} ({EXPORT} is missing)",
             expected="the run folder of a finished run of family 'vae'",
-            fix="Train one first, with `vidgen train shapes-vae` for example.",
+            fix=f"Train one there first: vidgen train {recipe} --set run={wanted.run}",
         ) from None
     except CheckpointError as error:
         raise ConfigError(f"model.codec.run: {error}") from None

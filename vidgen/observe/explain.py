@@ -288,7 +288,7 @@ def _compute(config: RunConfig, share: float, spans: Sequence[tuple[Line, int]])
         text += (
             f" But it does only {fmean(mfu):.0%} of what the device does in a large matrix product."
         )
-        tries = ["raise train.batch_size: small kernels leave a GPU idle"]
+        tries = ["raise train.batch_size: small kernels leave the device idle"]
         if not config.train.compile:
             tries.append("set train.compile=true")
     elif mfu:
@@ -296,4 +296,4 @@ def _compute(config: RunConfig, share: float, spans: Sequence[tuple[Line, int]])
     if config.train.recompute:
         tries.append("set train.recompute=false if memory allows: it computes a forward pass twice")
     tries.append("more workers: scale.workers")
-    return Finding(what="gpu", share=share, text=text, tries=tries)
+    return Finding(what="arithmetic", share=share, text=text, tries=tries)
