@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sysconfig
@@ -18,6 +19,10 @@ from hypothesis import settings
 # A busy machine is no bug: pytest-timeout finds hangs.
 settings.register_profile("vidgen", deadline=None)
 settings.load_profile("vidgen")
+
+# A shell's background jobs ignore Ctrl-C, and so would every process that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True, kw_only=True)
