@@ -17,6 +17,7 @@ from vidgen.metrics.distances import (
 from vidgen.metrics.frechet import FrechetDistance, Gaussian, extrapolated, frechet_distance
 from vidgen.metrics.neighbours import copies, manifolds, radii
 from vidgen.metrics.set_scores import DistributionScorer, SetScores, temporal_sample
+from vidgen.metrics.temporal import MEASURES
 
 
 def random(n: int, d: int, seed: int, *, shift: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -327,3 +328,14 @@ class TestStreaming:
 
 
 SHARES = ("precision", "recall", "density", "coverage")
+
+
+def test_what_is_kept_stays_in_few_pieces() -> None:
+    """Many small tensors among large ones that go would let memory grow."""
+    scores, kept = temporal_sample(), torch.rand(300, len(MEASURES))
+    for at in range(0, 300, 3):
+        scores.update(kept[at : at + 3], torch.arange(at, at + 3), real=True)
+        assert len(scores.real_features) <= 32
+    features, index = scores.sample("real")
+    assert torch.equal(features, kept[index])
+    assert sorted(index.tolist()) == list(range(300))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -22,7 +22,7 @@ from vidgen.engine.shards import METADATA, StoreReader, facts_of
 from vidgen.engine.state import Tree
 from vidgen.errors import CheckpointError, StorageError, VidgenError
 from vidgen.storage.base import Store
-from vidgen.storage.run_folder import COMMITTED, RunFolder, step_name
+from vidgen.storage.run_folder import COMMITTED, RunFolder, is_whole, step_name
 
 Say = Callable[[str], None]
 
@@ -46,7 +46,11 @@ def save_checkpoint(
     Raises StorageError on every rank when any rank could not write; older checkpoints are intact.
     """
     store = folder.store.sub(f"checkpoints/{step_name(step)}")
-    ranks.from_lead(lambda: _remove(folder, step))  # what an interrupted save left here
+
+    def clear() -> None:
+        _remove(folder.store, folder.checkpoint_keys().get(step, ()))
+
+    ranks.from_lead(clear)  # what an interrupted save left here
 
     def write() -> dict[str, dict[str, Any]]:
         data = {span.name: layout.copied(span) for span in layout.spans}
@@ -68,7 +72,7 @@ def save_checkpoint(
     except BaseException:
         if ranks.lead:
             with suppress(VidgenError):  # the first error is the one to show
-                _remove(folder, step)
+                clear()
         raise
     if ranks.lead:
         with suppress(StorageError):  # the next save drops what is left here
@@ -77,10 +81,12 @@ def save_checkpoint(
 
 
 def _drop_old(folder: RunFolder, step: int, keep: int, spare: Collection[int]) -> None:
-    steps = folder.checkpoint_steps()
+    found = folder.checkpoint_keys()
+    steps = sorted(each for each, keys in found.items() if is_whole(keys))
     # Later ones were found damaged, or this step would not have been done again.
     later, old = [s for s in steps if s > step], [s for s in steps if s <= step][:-keep]
-    _remove(folder, *later, *(s for s in old if s not in spare))
+    for each in later + [s for s in old if s not in spare]:
+        _remove(folder.store, found[each])
 
 
 def load_checkpoint(
@@ -130,12 +136,10 @@ def _load(store: Store, tree: Tree, ranks: Ranks) -> None:
         )
 
 
-def _remove(folder: RunFolder, *steps: int) -> None:
-    """Delete checkpoints; the marker goes first, so that none is ever half there."""
-    found = folder.checkpoint_keys()
-    for step in steps:
-        for key in found.get(step, ()):
-            folder.store.delete(key)
+def _remove(store: Store, keys: Iterable[str]) -> None:
+    """Delete a checkpoint; its marker comes first, so that it is never half there."""
+    for key in keys:
+        store.delete(key)
 
 
 @contextmanager

@@ -87,11 +87,11 @@ class RunFolder:
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of committed checkpoints, oldest first. A half-written checkpoint is not listed."""
-        return sorted(step for step, keys in self.checkpoint_keys().items() if _whole(keys))
+        return sorted(step for step, keys in self.checkpoint_keys().items() if is_whole(keys))
 
     def half_written_steps(self) -> list[int]:
         """Steps of checkpoints without their commit marker, oldest first."""
-        return sorted(step for step, keys in self.checkpoint_keys().items() if not _whole(keys))
+        return sorted(step for step, keys in self.checkpoint_keys().items() if not is_whole(keys))
 
     def checkpoint_keys(self) -> dict[int, list[str]]:
         """What there is of each step's checkpoint, whole or not; the commit marker first."""
@@ -130,5 +130,6 @@ def _marks(key: str) -> bool:
     return key.endswith(f"/{COMMITTED}")
 
 
-def _whole(keys: list[str]) -> bool:
+def is_whole(keys: list[str]) -> bool:
+    """Whether a checkpoint of these keys is committed."""
     return any(map(_marks, keys))
