@@ -126,6 +126,15 @@ def test_what_cannot_be_compared_is_refused(
     (other / "eval.json").write_text(json.dumps(stored))
     with pytest.raises(EvaluationError, match=r"two different protocols.* n \(6 and 8\)"):
         build_comparison([runs[0], str(other)])
+    for score in stored["scores"]:
+        score["protocol"]["n"] = 8
+        if score["name"] == "validation_loss":
+            score["protocol"]["extractor"] = "gan objective"
+    (other / "eval.json").write_text(json.dumps(stored))
+    page = build_comparison([runs[0], str(other)])
+    cells = {row.title: row.cells for group in page.groups for row in group.rows}
+    assert cells["Validation loss ↓"][1] is None  # a family's own says nothing beside another's
+    assert cells["fd_st-stats ↓"][1] is not None
     (other / "eval.json").unlink()
     assert "other is not scored yet" in build_comparison([runs[0], str(other)]).notes[0]
     assert vidgen("report", runs[0], "--out", tmp_path / "x.html")[0] == 2

@@ -19,6 +19,7 @@ from vidgen.observe.score_metrics import export_scores
 from vidgen.storage.run_folder import EVAL, RunFolder, step_name
 
 FORMAT = 1
+_LOSS = "validation_loss"
 _KEPT = re.compile(r"eval/step_\d{8}/scores_[0-9a-f]{12}\.json")
 
 
@@ -54,12 +55,21 @@ class Evaluation:
     notes: list[str]
 
     def pairs(self, other: Evaluation) -> list[tuple[Score, Score]]:
-        """Scores of generated videos, by name. Raises EvaluationError if none is in both."""
+        """Scores of generated videos, by name. Raises EvaluationError if none is in both.
+
+        A family's own loss is left out beside that of another family.
+        """
         theirs = {s.name: s for s in other.scores if s.subject.kind == "generated"}
         mine = [s for s in self.scores if s.subject.kind == "generated" and s.name in theirs]
-        if not mine:
+        found = [
+            (score, against)
+            for score in mine
+            for against in [theirs[score.name]]
+            if score.name != _LOSS or score.protocol.extractor == against.protocol.extractor
+        ]
+        if not found:
             raise EvaluationError("the two runs have no score in common")
-        return [(score, theirs[score.name]) for score in mine]
+        return found
 
     @property
     def key(self) -> str:

@@ -161,11 +161,13 @@ def _groups(
     groups: dict[str, list[Contest]] = {}
     scores = {run.name: _generated(run) for run in found}
     for name, score in scores[first.name].items():
-        each = [scores[run.name].get(name) for run in found]
         against = [contests.get(run.name, {}).get(name) for run in found]
         row = Contest(
             title=title(score),
-            cells=[cell(s) if s else None for s in each],
+            cells=[
+                cell(scores[run.name][name]) if each or run is first else None
+                for run, each in zip(found, against, strict=True)
+            ],
             verdicts=[c.verdict if c else "" for c in against],
             differences=[_difference(c) if c else "" for c in against],
         )
