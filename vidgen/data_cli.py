@@ -113,12 +113,10 @@ def inspect(dataset: str, html: Path | None, endpoint_url: str | None, as_json: 
     found = look(dataset, storage)
     if html is not None:
         from vidgen.data.page import page
-        from vidgen.engine.contact_sheet import contact_sheet
 
         seen = glimpses(open_dataset(dataset, storage), 24, storage)
-        sheet = contact_sheet([g.frames for g in seen], [g.title for g in seen]) if seen else None
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page(found, sheet), encoding="utf-8")
+        html.write_text(page(found, seen), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:

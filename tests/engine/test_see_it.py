@@ -15,12 +15,12 @@ import torch
 from engine.command_line import Vidgen, call
 from PIL import Image
 
+from vidgen.data.page import _histogram
 from vidgen.data.shapes import Scene
 from vidgen.data.synthetic import paint
 from vidgen.data.video import decode, probe
 from vidgen.engine.evaluation import Evaluation
 from vidgen.engine.report import build_page
-from vidgen.engine.report_data import _histogram
 from vidgen.engine.samples import columns
 from vidgen.engine.weights import weights_step
 from vidgen.errors import CheckpointError

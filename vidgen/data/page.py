@@ -1,115 +1,150 @@
-"""What `inspect` found as one HTML file that needs nothing else."""
+"""What `inspect` found, as a page of its own and as a section of a run's report."""
 
 from __future__ import annotations
 
-import base64
-from html import escape
+import datetime
+from collections.abc import Sequence
 from typing import Any
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1e2026; background: #fff }
-table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .2rem .8rem; text-align: left;
-       border-bottom: 1px solid #ddd } td.n { text-align: right }
-.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { margin: 0 } svg { display: block }
-.warn { border-left: 4px solid #c80; padding: .3rem .8rem; margin: .4rem 0; background: #fff8ea }
-img { max-width: 100% } code { background: #f3f3f3; padding: 0 .3rem }
-"""
+from vidgen import __version__
+from vidgen.data.encode import encode_mp4
+from vidgen.data.inspect import Glimpse
+from vidgen.observe.curves import short
+from vidgen.observe.report import (
+    DataPage,
+    DataSection,
+    Fact,
+    Grid,
+    Histogram,
+    Video,
+    render_data,
+)
+
+TITLES = {
+    "duration_s": "clip length, s",
+    "caption_words": "words in a caption",
+    "source_fps": "source frame rate",
+}
+_MOST = 20  # rows of a table of counts
+_MOST_REJECTS = 200
 
 
-def page(found: dict[str, Any], sheet: bytes | None) -> str:
-    """The page; `sheet` is a PNG of some clips."""
-    n = found["sources"]
-    parts = [
-        f"<h1>{escape(found['url'])}</h1>",
-        f"<p>{found['width']}x{found['height']} at {found['fps']:g} frames per second. "
-        f"{n['seen']} files seen = {n['kept']} kept + {n['rejected']} rejected + "
-        f"{n['skipped']} skipped.</p>",
-        *(f'<p class="warn">{escape(text)}</p>' for text in found["warnings"]),
-        "<h2>Splits</h2>",
-        _table(
-            ["split", "clips", "sources", "seconds", "captions", "labels"],
-            [
-                [
-                    name,
-                    r["clips"],
-                    r["sources"],
-                    round(r["seconds"]),
-                    r["captions"],
-                    len(r["labels"]),
-                ]
-                for name, r in found["splits"].items()
+def page(found: dict[str, Any], seen: Sequence[Glimpse]) -> str:
+    """The page as HTML, with the clips that were looked at."""
+    url = found["url"]
+    return render_data(
+        DataPage(
+            name=url.rstrip("/").rpartition("/")[2],
+            url=url,
+            data=section(found),
+            stages=_stages(found["stages"]),
+            diversity=_diversity(found),
+            rejects=_rejects(found["rejects"]),
+            clips=[
+                Video(data=encode_mp4(clip.frames, found["fps"]), title=clip.title) for clip in seen
             ],
-        ),
-        "<h2>Stages</h2>",
-        _table(
-            ["stage", "of", "seen", "kept", "rejected", "skipped", "reasons"],
-            [
-                [
-                    *(s[k] for k in ("stage", "of", "seen", "kept", "rejected", "skipped")),
-                    ", ".join(f"{count} {why}" for why, count in s["reasons"].items()),
-                ]
-                for s in found["stages"]
-            ],
-        ),
-        "<h2>Clips by</h2>",
-        '<div class="charts">',
-        *(_chart(name, each) for name, each in found["histograms"].items()),
-        "</div>",
-        "<h2>Diversity</h2>",
-        _table(
-            ["", "different", "as many as if even"],
-            [[k, v["different"], v.get("effective", "")] for k, v in found["diversity"].items()],
-        ),
-        f"<p>Copies among the clips: {found['duplicates']['same']} the same, "
-        f"{found['duplicates']['near']} nearly the same.</p>",
-    ]
-    for title, counts in (("Labels", found["labels"]), ("Codecs of the sources", found["codecs"])):
-        if counts:
-            parts += [f"<h2>{title}</h2>", _table(["", "clips"], [[*x] for x in counts.items()])]
-    if found["rejects"]:
-        rows = [[r["reason"], r["detail"]] for r in found["rejects"][:200]]
-        parts += ["<h2>Left out</h2>", _table(["reason", "what"], rows)]
-        if len(found["rejects"]) > 200:
-            parts.append(f"<p>... and {len(found['rejects']) - 200} more in rejects.jsonl</p>")
-    if sheet:
-        data = base64.b64encode(sheet).decode()
-        parts += ["<h2>Some clips</h2>", f'<img alt="clips" src="data:image/png;base64,{data}">']
-    body = "\n".join(parts)
-    title = f"<title>{escape(found['url'])}</title>"
-    head = f'<meta charset="utf-8">{title}<style>{_STYLE}</style>'
-    return f"<!doctype html>\n<html lang=en>{head}<body>\n{body}\n</body></html>\n"
-
-
-def _table(heads: list[str], rows: list[list[Any]]) -> str:
-    top = "".join(f"<th>{escape(head)}</th>" for head in heads)
-    lines = [
-        "<tr>"
-        + "".join(
-            f'<td class="n">{cell:,}</td>'
-            if isinstance(cell, (int, float))
-            else f"<td>{escape(str(cell))}</td>"
-            for cell in row
+            made_with=__version__,
+            made_at=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
         )
-        + "</tr>"
-        for row in rows
+    )
+
+
+def _stages(stages: Sequence[dict[str, Any]]) -> Grid:
+    counts = ("seen", "kept", "rejected", "skipped")
+    rows = [
+        [
+            stage["stage"],
+            stage["of"],
+            *(f"{stage[key]:,}" for key in counts),
+            ", ".join(f"{count} {why}" for why, count in stage["reasons"].items()),
+        ]
+        for stage in stages
     ]
-    return f"<table><tr>{top}</tr>{''.join(lines)}</table>"
+    return Grid(head=["stage", "of", *counts, "why"], rows=rows)
 
 
-def _chart(name: str, histogram: dict[str, Any]) -> str:
-    counts, edges = histogram["counts"], histogram["edges"]
-    top, width, height = max(counts), 200, 80
-    step = width / len(counts)
-    bars = "".join(
-        f'<rect x="{n * step:.1f}" y="{height - height * count / top:.1f}" '
-        f'width="{step - 2:.1f}" height="{height * count / top:.1f}" fill="#4573b3">'
-        f"<title>{edges[n]:.3g} to {edges[n + 1]:.3g}: {count}</title></rect>"
-        for n, count in enumerate(counts)
+def _diversity(found: dict[str, Any]) -> Grid:
+    rows = [
+        [name, f"{row['different']:,}", f"{row['effective']:,.4g}" if "effective" in row else ""]
+        for name, row in found["diversity"].items()
+    ]
+    copies = found["duplicates"]
+    note = f"Copies among the clips: {copies['same']} the same, {copies['near']} nearly the same."
+    return Grid(head=["", "different", "worth as many evenly used ones"], rows=rows, note=note)
+
+
+def _rejects(rejects: Sequence[dict[str, Any]]) -> Grid | None:
+    rows = [[each["reason"], each["detail"]] for each in rejects[:_MOST_REJECTS]]
+    left = len(rejects) - len(rows)
+    note = f"and {left:,} more in rejects.jsonl" if left else ""
+    return Grid(head=["reason", "what"], rows=rows, note=note) if rows else None
+
+
+def section(found: dict[str, Any], facts: Sequence[Fact] = ()) -> DataSection:
+    """Facts, splits, histograms and warnings, after the facts that are given."""
+    sources = found["sources"]
+    clips = sum(row["clips"] for row in found["splits"].values())
+    seconds = sum(row["seconds"] for row in found["splits"].values())
+    facts = [
+        *facts,
+        Fact(name="Clips", value=f"{clips:,}"),
+        Fact(name="Together", value=_length(seconds)),
+        Fact(name="Size", value=f"{found['width']}x{found['height']} at {found['fps']:g} fps"),
+        Fact(
+            name="Sources",
+            value=f"{sources['seen']:,} seen = {sources['kept']:,} kept + "
+            f"{sources['rejected']:,} rejected + {sources['skipped']:,} not video",
+        ),
+    ]
+    rows = [
+        [name, f"{row['clips']:,}", f"{row['sources']:,}", _length(row["seconds"]),
+         f"{row['captions']:,}", f"{len(row['labels']):,}"]
+        for name, row in found["splits"].items()
+    ]  # fmt: skip
+    counts = [
+        _counts(title, head, found[key])
+        for title, head, key in (
+            ("Clips by label", "label", "labels"),
+            ("Clips by codec of the source", "codec", "codecs"),
+            ("Left out, by reason", "reason", "rejects_by_reason"),
+        )
+        if found[key]
+    ]
+    return DataSection(
+        facts=facts,
+        splits=Grid(head=["split", "clips", "sources", "length", "captions", "labels"], rows=rows),
+        histograms=[_histogram(name, row) for name, row in found["histograms"].items()],
+        counts=counts,
+        warnings=found["warnings"],
     )
-    about = f"{name}: {histogram['min']:.3g} to {histogram['max']:.3g}, "
-    about += f"median {histogram['median']:.3g}"
-    return (
-        f'<figure><svg width="{width}" height="{height}" role="img">{bars}</svg>'
-        f"<figcaption>{escape(about)}</figcaption></figure>"
+
+
+def _counts(title: str, head: str, counts: dict[str, int]) -> Grid:
+    rows = [[name, f"{count:,}"] for name, count in list(counts.items())[:_MOST]]
+    left = len(counts) - len(rows)
+    if left:
+        rows.append([f"and {left} more", ""])
+    return Grid(head=[head, "clips" if head != "reason" else "sources"], rows=rows, note=title)
+
+
+def _histogram(name: str, row: dict[str, Any]) -> Histogram:
+    tallest = max(row["counts"])
+    return Histogram(
+        name=TITLES.get(name, name.replace("_", " ")),
+        bars=[round(100 * count / tallest, 1) for count in row["counts"]],
+        low=_number(row["min"]),
+        middle=_number(row["median"]),
+        high=_number(row["max"]),
     )
+
+
+def _number(value: float) -> str:
+    """Short enough to stand below a small histogram with two others: '1080', '0.0081'."""
+    return short(value if abs(value) >= 1 else float(f"{value:.2g}"))
+
+
+def _length(seconds: float) -> str:
+    """'48 s', '12 min', '3.4 h'."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

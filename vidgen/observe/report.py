@@ -1,4 +1,4 @@
-"""A run, or several, on one self-contained HTML page: what is on it, and how it becomes text.
+"""Runs and data sets on self-contained HTML pages: what is on them, and how it becomes text.
 
 The page loads nothing: style, script, curves and videos are inside, and its content security policy
 forbids everything else. Whatever comes from data (captions, names, paths) is escaped.
@@ -98,13 +98,28 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSection:
-    """The data set a run learned from."""
+    """What is in a data set."""
 
     facts: list[Fact]
     splits: Grid | None = None
     histograms: list[Histogram] = field(default_factory=list)
     counts: list[Grid] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPage:
+    """Everything on a data set's page."""
+
+    name: str
+    url: str
+    data: DataSection
+    stages: Grid
+    diversity: Grid
+    rejects: Grid | None
+    clips: list[Video]
+    made_with: str
+    made_at: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +212,11 @@ class ComparisonPage:
 def render(page: Page) -> str:
     """A run's page as HTML."""
     return fill("report.html", page)
+
+
+def render_data(page: DataPage) -> str:
+    """A data set's page as HTML."""
+    return fill("dataset.html", page)
 
 
 def render_comparison(page: ComparisonPage) -> str:
