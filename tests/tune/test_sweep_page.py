@@ -129,6 +129,7 @@ def test_the_page_says_what_mattered_and_which_is_best(
     sweep, folder, book = finished
     page = build_page(sweep, folder, book)
     assert page.importance[0].name == "optimizer.lr"
+    assert [f"{bar.share:.0f}%" for bar in page.importance] == [b.text for b in page.importance]
     assert "at step 12 " in page.importance_note
     assert page.best == "t000"  # the only one measured again
     assert "optimizer" in page.config

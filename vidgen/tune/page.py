@@ -136,7 +136,7 @@ def _importance(
     found = importance(list(sweep.config.space), picked, [sign * score for score in at.values()])
     most = max(found.values(), default=0.0)
     return [
-        Bar(name=key, share=100 * share / most, text=f"{share:.0%}")
+        Bar(name=key, share=100 * share, text=f"{share:.0%}")
         for key, share in sorted(found.items(), key=lambda item: -item[1])
         if most > _LEAST_SHARE
     ]
