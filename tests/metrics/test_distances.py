@@ -154,7 +154,7 @@ class TestKernel:
     def test_chunks_do_not_matter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         a, b = random(50, 8, 1), random(40, 8, 2, shift=1.0)
         whole = kernel_distance(a, b)
-        monkeypatch.setattr("vidgen.metrics.distances._ROWS", 7)
+        monkeypatch.setattr("vidgen.metrics.distances._PAIRS", 300)
         assert kernel_distance(a, b) == pytest.approx(whole, rel=1e-12)
 
 
@@ -207,12 +207,24 @@ class TestManifolds:
 
     @pytest.mark.parametrize("k", [1, 3, 5])
     def test_brute_force_exactly(self, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vidgen.metrics.neighbours._ROWS", 9)  # several chunks
+        monkeypatch.setattr("vidgen.metrics.neighbours._PAIRS", 250)  # several chunks
         generator = torch.Generator().manual_seed(k)
         # A grid of integers: many ties, where < and <= differ.
         real = torch.randint(0, 4, (25, 3), generator=generator).double()
         fake = torch.randint(0, 5, (31, 3), generator=generator).double()
         assert vars(manifolds(real, fake, k=k)) == self.brute(real, fake, k)
+
+    def test_holds_few_distances_however_many_points(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        held = []
+
+        def measured(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            held.append(len(x) * len(y))
+            return torch.cdist(x, y)
+
+        monkeypatch.setattr("vidgen.metrics.neighbours._PAIRS", 1000)
+        monkeypatch.setattr("vidgen.metrics.neighbours._distances", measured)
+        manifolds(random(300, 5, 0), random(200, 5, 1))
+        assert 900 <= max(held) <= 1000
 
     def test_equal_sets(self) -> None:
         a = random(40, 5, 0)

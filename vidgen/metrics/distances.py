@@ -17,7 +17,7 @@ from torchmetrics import Metric
 from vidgen.errors import EvaluationError
 from vidgen.metrics.frechet import finite
 
-_ROWS = 2048  # rows of a kernel matrix held at a time
+_PAIRS = 2**20  # values of a kernel matrix held at a time, 8 MB for any number of samples
 
 
 def kernel_distance(real: Tensor, fake: Tensor, *, degree: int = 3) -> float:
@@ -32,7 +32,8 @@ def kernel_distance(real: Tensor, fake: Tensor, *, degree: int = 3) -> float:
         raise EvaluationError(f"a kernel distance needs 2 samples on each side, got {n} and {m}")
 
     def total(x: Tensor, y: Tensor) -> Tensor:
-        parts = [((rows @ y.T / x.shape[1] + 1) ** degree).sum() for rows in torch.split(x, _ROWS)]
+        at_once = max(1, _PAIRS // len(y))
+        parts = [((rows @ y.T / x.shape[1] + 1) ** degree).sum() for rows in x.split(at_once)]
         return torch.stack(parts).sum()
 
     def diagonal(x: Tensor) -> Tensor:

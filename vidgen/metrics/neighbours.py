@@ -19,7 +19,7 @@ from torch import Tensor
 from vidgen.errors import EvaluationError
 
 NEIGHBOURS = 5  # k, as Naeem et al. recommend
-_ROWS = 1024  # rows of a distance matrix held at a time
+_PAIRS = 2**20  # distances held at a time, 8 MB: as many for a hundred clips as for ten thousand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,8 @@ def manifolds(real: Tensor, fake: Tensor, *, k: int = NEIGHBOURS) -> Coverage:
     precise, inside = 0, 0  # generated points in some real ball; pairs (generated, real ball)
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
     nearest = torch.full((len(real),), torch.inf, dtype=torch.float64, device=real.device)
-    for rows, radius in zip(torch.split(fake, _ROWS), torch.split(fake_radius, _ROWS), strict=True):
+    at_once = _rows(real)
+    for rows, radius in zip(fake.split(at_once), fake_radius.split(at_once), strict=True):
         distance = _distances(rows, real)  # (rows, N)
         hit = distance <= real_radius
         precise += int(hit.any(1).sum())
@@ -64,9 +65,9 @@ def manifolds(real: Tensor, fake: Tensor, *, k: int = NEIGHBOURS) -> Coverage:
 
 def radii(x: Tensor, k: int) -> Tensor:
     """(N,) distance of each point to its k-th nearest other point."""
-    found = []
-    for start in range(0, len(x), _ROWS):
-        distance = _distances(x[start : start + _ROWS], x)
+    found, at_once = [], _rows(x)
+    for start in range(0, len(x), at_once):
+        distance = _distances(x[start : start + at_once], x)
         own = torch.arange(len(distance), device=x.device)
         distance[own, own + start] = torch.inf  # the point itself is no neighbour
         found.append(distance.kthvalue(k, dim=1).values)
@@ -119,8 +120,13 @@ def copies(fake: Tensor, train: Tensor, held_out: Tensor, *, quantile: float = 0
 
 
 def _nearest(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
-    found = [_distances(rows, among).min(1) for rows in torch.split(x, _ROWS)]
+    found = [_distances(rows, among).min(1) for rows in x.split(_rows(among))]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def _rows(among: Tensor) -> int:
+    """How many points are measured against all of these at a time."""
+    return max(1, _PAIRS // len(among))
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
