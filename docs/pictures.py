@@ -19,6 +19,7 @@ from vidgen.data.video import decode
 
 IMAGES = Path(__file__).resolve().parent / "images"
 COLUMNS, SIDE, GAP, TEXT = 4, 128, 12, 46  # pixels
+WIDTH, HEIGHT = 1280, 1080  # of the report, in pixels of the page
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     fps = json.loads((generated / "generated.json").read_text())["fps"]
     options = {"append_images": frames[1:], "duration": round(1000 / fps), "loop": 0, "quality": 85}
     frames[0].save(IMAGES / "shapes.webp", save_all=True, **options)
-    page(report).save(IMAGES / "report.webp", quality=85)
+    page(report).save(IMAGES / "report.webp", quality=80)
 
 
 def moving(generated: Path) -> list[Image.Image]:
@@ -53,8 +54,8 @@ def moving(generated: Path) -> list[Image.Image]:
 
 
 def page(report: Path) -> Image.Image:
-    """Top and scores of the report beside each other, as a browser shows them."""
-    frame = '<iframe src="{}" width=1100 height=1500 frameborder=0></iframe>'
+    """Top and scores of the report beside each other, narrow enough to be read in a README."""
+    frame = f'<iframe src="{{}}" width={WIDTH // 2} height={HEIGHT} frameborder=0></iframe>'
     with tempfile.TemporaryDirectory() as folder:
         both, shot = Path(folder) / "both.html", Path(folder) / "shot.png"
         both.write_text(
@@ -63,10 +64,11 @@ def page(report: Path) -> Image.Image:
             + frame.format(f"{report.as_uri()}#scores")
         )
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        flags += ["--virtual-time-budget=5000", "--window-size=2200,1500", f"--screenshot={shot}"]
+        flags += ["--virtual-time-budget=5000", "--force-device-scale-factor=1.5"]
+        flags += [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={shot}"]
         command = ["chromium", *flags, f"--user-data-dir={folder}/profile", both.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
-        return Image.open(shot).convert("RGB").resize((1320, 900), Image.Resampling.LANCZOS)
+        return Image.open(shot).convert("RGB")
 
 
 if __name__ == "__main__":
