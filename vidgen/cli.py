@@ -10,15 +10,18 @@ import click
 
 from vidgen import __version__
 from vidgen.console import run
-from vidgen.data_cli import data, endpoint_option, guidance_option, json_option, step_option
+from vidgen.data_cli import data
 from vidgen.measure_cli import bench, evaluate, report
 from vidgen.observe_cli import explain, top
+from vidgen.options import (
+    endpoint_option,
+    guidance_option,
+    json_option,
+    set_option,
+    step_option,
+)
 from vidgen.study_cli import study
 from vidgen.tune_cli import tune
-
-set_option = click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a key: train.steps=100."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -77,7 +80,7 @@ def config() -> None:
 
 @config.command()
 @click.argument("source", metavar="RECIPE|FILE")
-@set_option
+@set_option("train.steps=100")
 @json_option
 def show(source: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check a config and print it with every default filled in."""
@@ -99,7 +102,7 @@ def schema() -> None:
 
 @cli.command()
 @click.argument("source", metavar="RECIPE|FILE", required=False)
-@set_option
+@set_option("train.steps=100")
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Ray Train workers; 0 trains in this process."
 )
@@ -201,12 +204,12 @@ def generate(
     from vidgen.engine.prompts import OPTIONS, Prompt
 
     if vbench is not None:
-        from vidgen.data.show import bar
         from vidgen.engine.vbench import export_vbench
+        from vidgen.observe.bar import bar
 
         if captions or label or image or sketch or past or source:
             raise click.UsageError("--vbench brings its own prompts: give no other condition.")
-        with bar("generating") as update:
+        with bar("generating") as tell:
             url = export_vbench(
                 run,
                 vbench,
@@ -216,7 +219,7 @@ def generate(
                 guidance=guidance,
                 step=step,
                 storage=StorageConfig(endpoint_url=endpoint_url),
-                tell=lambda what, done, total: update(done, total, what),
+                tell=tell,
             )
         click.echo(json.dumps({"videos": url}, indent=2) if as_json else url)
         return

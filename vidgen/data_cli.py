@@ -7,19 +7,7 @@ from pathlib import Path
 
 import click
 
-set_option = click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change an option: fps=8."
-)
-endpoint_option = click.option(
-    "--endpoint-url", metavar="URL", help="S3-compatible server; default: AWS_ENDPOINT_URL or AWS."
-)
-guidance_option = click.option(
-    "--guidance", type=click.FloatRange(min=0), help="Guidance scale; 1 turns it off."
-)
-step_option = click.option(
-    "--step", type=click.IntRange(min=0), metavar="K", help="Checkpoint; default: newest."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+from vidgen.options import endpoint_option, json_option, set_option
 
 
 @click.group()
@@ -33,11 +21,11 @@ def data() -> None:
 @click.option("--seed", type=int, default=0, show_default=True)
 def synth(folder: Path, clips: int, seed: int) -> None:
     """Draw captioned moving shapes as MP4 files, with captions.csv, into FOLDER."""
-    from vidgen.data.show import bar
     from vidgen.data.synthetic import synthesise
+    from vidgen.observe.bar import bar
 
-    with bar("drawing") as update:
-        synthesise(folder, clips=clips, seed=seed, progress=lambda done: update(done, clips, ""))
+    with bar("drawing") as tell:
+        synthesise(folder, clips=clips, seed=seed, progress=lambda done: tell("", done, clips))
     click.echo(f"{clips} videos and captions.csv in {folder}")
     click.echo(f"next: vidgen data prepare {folder} {folder}-prepared")
 
@@ -45,7 +33,7 @@ def synth(folder: Path, clips: int, seed: int) -> None:
 @data.command()
 @click.argument("src")
 @click.argument("dest")
-@set_option
+@set_option("fps=8")
 @click.option("--ray", "on_cluster", is_flag=True, help="Run on the Ray cluster of RAY_ADDRESS.")
 @endpoint_option
 @json_option
@@ -71,20 +59,21 @@ def prepare(
     options = load_options(PrepareOptions, overrides)
     from vidgen.data.prepare import on_this_machine
     from vidgen.data.prepare import prepare as run
-    from vidgen.data.show import bar, summary_lines
+    from vidgen.data.show import summary_lines
+    from vidgen.observe.bar import bar
 
     spread = on_this_machine
     if on_cluster:
         from vidgen.engine.prepare_on_ray import on_ray as spread
 
-    with bar("preparing") as update:
+    with bar("preparing") as tell:
         summary = run(
             src,
             dest,
             options,
             storage=StorageConfig(endpoint_url=endpoint_url),
-            progress=lambda state: update(
-                state.done, state.total, f"{state.clips} clips, {state.rejected} rejected"
+            progress=lambda state: tell(
+                f"{state.clips} clips, {state.rejected} rejected", state.done, state.total
             ),
             spread=spread,
         )
@@ -128,7 +117,7 @@ def inspect(dataset: str, html: Path | None, endpoint_url: str | None, as_json: 
 @data.command()
 @click.argument("source", metavar="RECIPE|FILE")
 @click.argument("dest")
-@set_option
+@set_option("data.frames=16")
 def encode(source: str, dest: str, overrides: tuple[str, ...]) -> None:
     """Write the latents of a run's clips into DEST, so that training need not encode them.
 
@@ -137,10 +126,10 @@ def encode(source: str, dest: str, overrides: tuple[str, ...]) -> None:
     from vidgen.config.load import load_run
 
     config = load_run(source, overrides)
-    from vidgen.data.show import bar
     from vidgen.engine.encode import encode as run
+    from vidgen.observe.bar import bar
 
-    with bar("encoding") as update:
-        count = run(config, dest, tell=lambda done, total: update(done, total, ""))
+    with bar("encoding") as tell:
+        count = run(config, dest, tell=tell)
     click.echo(f"latents of {count} clips in {dest}")
     click.echo(f"next: vidgen train {source} --set model.codec.cache={dest}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable
 
 import click
 
-from vidgen.data_cli import endpoint_option, guidance_option, json_option, step_option
+from vidgen.options import endpoint_option, guidance_option, json_option, step_option
 
 
 @click.command()
@@ -63,16 +61,16 @@ def evaluate(
     from rich.console import Console
 
     from vidgen.config.run import StorageConfig
-    from vidgen.data.show import bar
     from vidgen.engine.compare import open_against
     from vidgen.engine.evaluate import cases
     from vidgen.engine.evaluate import evaluate as start
     from vidgen.engine.score_table import print_comparison, print_evaluation
+    from vidgen.observe.bar import bar
 
     storage = StorageConfig(endpoint_url=endpoint_url)
     other = open_against(against, storage) if against else None
     for step, seed in cases(steps, seeds):
-        with bar("evaluating") as update:
+        with bar("evaluating") as tell:
             found = start(
                 run,
                 clips=clips,
@@ -84,7 +82,7 @@ def evaluate(
                 extractors=extractors,
                 weights=dict(_assignment("--weights", each) for each in weights),
                 download=download,
-                tell=functools.partial(_told, update),
+                tell=tell,
             )
     compared = other.compare(found, run) if other else []
     if as_json:
@@ -122,11 +120,11 @@ def bench(
     from rich.console import Console
 
     from vidgen.config.run import StorageConfig
-    from vidgen.data.show import bar
     from vidgen.engine.bench import bench as start
     from vidgen.engine.bench_table import print_bench
+    from vidgen.observe.bar import bar
 
-    with bar("timing") as update:
+    with bar("timing") as tell:
         found = start(
             run,
             batches=batch,
@@ -135,7 +133,7 @@ def bench(
             guidance=guidance,
             step=step,
             storage=StorageConfig(endpoint_url=endpoint_url),
-            tell=lambda what, done, total: update(done, total, what),
+            tell=tell,
         )
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
@@ -165,10 +163,6 @@ def report(runs: tuple[str, ...], out: str | None, endpoint_url: str | None) -> 
     if out is not None:
         raise click.UsageError("--out goes with several runs; the page of one is in its folder.")
     click.echo(write_report(runs[0], storage))
-
-
-def _told(update: Callable[[int, int, str], None], what: str, done: int, total: int) -> None:
-    update(done, total, what)
 
 
 def _assignment(option: str, text: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from vidgen.data_cli import endpoint_option, json_option
+from vidgen.options import endpoint_option, json_option
 
 
 @click.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vidgen.data_cli import endpoint_option, json_option
+from vidgen.options import endpoint_option, json_option
 
 _file = click.Path(dir_okay=False, path_type=Path)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vidgen.data_cli import json_option
+from vidgen.options import json_option, set_option
 
 if TYPE_CHECKING:
     from vidgen.config.load_sweep import Sweep
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="FILE")
-@click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True,
-    help="Change a key of the sweep: budget.trials=4.",
-)  # fmt: skip
+@set_option("budget.trials=4")
 @click.option("--resume", is_flag=True, help="Go on with the sweep that its folder holds.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show the trials; start none.")
 @json_option

@@ -27,7 +27,7 @@ if __name__ == "__main__":
     config = RunConfig(name="x", model=FamilyConfig(family="flow"),
                        data=DataConfig(synthetic=SyntheticConfig(clips=24)))
     made = []
-    dataset = ensure_dataset(config, progress=lambda what, done, total: made.append(done))
+    dataset = ensure_dataset(config, tell=lambda what, done, total: made.append(done))
     print(bool(made), dataset.table.num_rows)
 """
 
@@ -68,7 +68,7 @@ def test_what_a_run_gets(cache: Path) -> None:
     assert dataset.labels == tuple(sorted(dataset.labels))
     assert dataset.split("train")[0].more().keys() >= {"colour", "direction", "shape"}
     calls: list[int] = []
-    again = ensure_dataset(synthetic(20), progress=lambda what, done, total: calls.append(done))
+    again = ensure_dataset(synthetic(20), tell=lambda what, done, total: calls.append(done))
     assert (again.store.url, calls) == (dataset.store.url, [])
     assert ensure_dataset(synthetic(4, seed=1)).store.url != dataset.store.url
 

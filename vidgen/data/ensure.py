@@ -7,8 +7,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from vidgen.config.data import SyntheticConfig
@@ -17,17 +17,15 @@ from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset, open_dataset
 from vidgen.data.manifest import SUMMARY, VERSION
 from vidgen.data.prepare import prepare
-from vidgen.data.show import bar
 from vidgen.errors import StorageError
+from vidgen.observe.bar import Tell, bar
 
-Tell = Callable[[str, int, int], None]  # (what, done, total)
 
-
-def ensure_dataset(config: RunConfig, *, progress: Tell | None = None) -> Dataset:
+def ensure_dataset(config: RunConfig, *, tell: Tell | None = None) -> Dataset:
     """Open `data.url`, or make the synthetic data set that the run asks for.
 
     A synthetic set is made into a cache folder once; processes that want the same one wait for the
-    first. `progress(what, done, total)` is called while it is made; by default a bar shows it.
+    first. `tell` hears how far it is; by default a bar shows it.
 
     Raises DataError or StorageError as `open_dataset` and `prepare` do.
     """
@@ -35,10 +33,8 @@ def ensure_dataset(config: RunConfig, *, progress: Tell | None = None) -> Datase
         return open_dataset(config.data.url, config.storage)
     wanted = config.data.synthetic
     assert wanted is not None  # RunConfig demands one of the two
-    if progress is not None:
-        return open_dataset(str(_synthetic(wanted, progress)))
-    with bar("synthetic data") as update:
-        folder = _synthetic(wanted, lambda what, done, total: update(done, total, what))
+    with nullcontext(tell) if tell is not None else bar("synthetic data") as hears:
+        folder = _synthetic(wanted, hears)
     return open_dataset(str(folder))
 
 

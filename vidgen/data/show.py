@@ -1,57 +1,16 @@
-"""Data sets and progress on a terminal."""
+"""Data sets on a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from vidgen.data.manifest import DatasetSummary
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-
-
-class _Rate(ProgressColumn):
-    """Finished per second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "-/s")
-
-
-@contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr with rate and time left: call it with (done, total, note).
-
-    Nothing is shown where stderr is no terminal.
-    """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    shown = console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        task = progress.add_task(what, total=None, note="")
-        yield lambda done, total, note: progress.update(
-            task, completed=done, total=total, note=note
-        )
 
 
 def summary_lines(summary: DatasetSummary) -> list[str]:

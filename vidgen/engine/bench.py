@@ -1,8 +1,7 @@
 """`vidgen bench`: how long a trained model takes to make a video, and whether that is real time.
 
 What is timed is what a viewer waits for: from the condition on the model's device to 8-bit frames
-    in
-memory. The first calls warm up (allocation, kernels, caches) and are reported apart.
+in memory. The first calls warm up (allocation, kernels, caches) and are reported apart.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import itertools
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,12 +27,11 @@ from vidgen.engine.samples import to_frames
 from vidgen.engine.weights import weights_step
 from vidgen.errors import ConfigError
 from vidgen.models.base import VideoModel
+from vidgen.observe.bar import Tell, nobody
 from vidgen.storage.run_folder import BENCH, RunFolder
 from vidgen.types import Condition, encode_text
 
 WARM_UP = 2
-
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +107,7 @@ def bench(
     guidance: float | None = None,
     step: int | None = None,
     storage: StorageConfig | None = None,
-    tell: Tell = lambda what, done, total: None,
+    tell: Tell = nobody,
 ) -> Bench:
     """Time a run's model and write bench.json into its folder.
 

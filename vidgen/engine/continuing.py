@@ -12,7 +12,6 @@ from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset, frame_rate
 from vidgen.data.loader import ensure_dataset
-from vidgen.data.show import bar
 from vidgen.engine.cheating import progress_of
 from vidgen.engine.codec import with_codec
 from vidgen.engine.export import is_exported
@@ -56,10 +55,7 @@ def prepare_run(config: RunConfig, resume: str | None) -> RunConfig:
 def with_dataset(config: RunConfig) -> tuple[RunConfig, Dataset]:
     """The data set, made first if it is a synthetic one, and the config with what it and the
     model's codec decide."""
-    with bar("data set") as update:
-        dataset = ensure_dataset(
-            config, progress=lambda what, done, total: update(done, total, what)
-        )
+    dataset = ensure_dataset(config)
     for split in ("train", "val"):
         dataset.usable(split, config)  # raises now rather than at the first validation
     data = config.data.model_copy(

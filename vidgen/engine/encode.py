@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -15,12 +13,11 @@ from vidgen.engine.latents import write_latents
 from vidgen.errors import ConfigError
 from vidgen.models.base import build_objective
 from vidgen.models.codec import Codec, content_keys
+from vidgen.observe.bar import Tell, nobody
 
 
 @torch.no_grad()
-def encode(
-    config: RunConfig, url: str, *, tell: Callable[[int, int], None] = lambda done, total: None
-) -> int:
+def encode(config: RunConfig, url: str, *, tell: Tell = nobody) -> int:
     """Write the latents of the middle window of every training and validation clip; how many.
 
     Where clips are as long as the run's windows, that is all there is to see of them; of longer
@@ -56,6 +53,6 @@ def encode(
             latents = codec.encode(video.to(device)).cpu()
             found.update(zip(content_keys(video), latents, strict=True))
             done += len(video)
-            tell(done, sum(clips.values()))
+            tell(split, done, sum(clips.values()))
     write_latents(url, config, known.sha256, found)
     return len(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -40,12 +40,11 @@ from vidgen.metrics.judge import asked_for
 from vidgen.metrics.score import Score, Subject
 from vidgen.models.base import VideoModel, build_objective
 from vidgen.models.codec import Codec
+from vidgen.observe.bar import Tell, nobody
 from vidgen.storage.run_folder import RunFolder, step_name
 
 SHOWN = 12  # clips kept for people to look at
 FEW = 30  # below this, intervals are too wide for most conclusions
-
-Tell = Callable[[str, int, int], None]  # what is done, how many of how many clips
 
 
 @torch.no_grad()
@@ -61,7 +60,7 @@ def evaluate(
     extractors: Sequence[str] = (),
     weights: Mapping[str, str] | None = None,
     download: bool = False,
-    tell: Tell = lambda what, done, total: None,
+    tell: Tell = nobody,
 ) -> Evaluation:
     """Score a run's averaged weights; write eval.json and some of the clips into its folder.
 
@@ -94,7 +93,7 @@ def evaluate(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, _ = load_model(run, step, storage=storage, device=device)
     everything = HeldOut(
-        dataset=ensure_dataset(config, progress=tell),
+        dataset=ensure_dataset(config, tell=tell),
         config=config,
         limit=clips or config.evaluate.clips,
     )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from vidgen.engine.load import load_model
 from vidgen.engine.samples import sample_videos, to_frames
 from vidgen.engine.weights import weights_step
 from vidgen.errors import ConfigError, NotFoundInStore
+from vidgen.observe.bar import Tell, nobody
 from vidgen.storage.base import Store
 from vidgen.storage.open import open_store
 from vidgen.storage.run_folder import RunFolder
@@ -35,8 +35,6 @@ from vidgen.types import Condition, encode_text
 EACH = 5
 MANY, FLICKER = 25, "temporal_flickering"  # the one dimension that wants more
 _LONGEST = 255  # bytes of a file name
-
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +59,7 @@ def export_vbench(
     guidance: float | None = None,
     step: int | None = None,
     storage: StorageConfig | None = None,
-    tell: Tell = lambda what, done, total: None,
+    tell: Tell = nobody,
 ) -> str:
     """Generate what VBench asks for; returns the url of the folder of videos.
 

@@ -10,17 +10,12 @@ import click
 
 from vidgen.cloud.session import Session, platform_option
 from vidgen.cloud.structured import output_option, print_value
+from vidgen.options import set_option
 
 
 @click.command()
 @click.argument("source", metavar="RECIPE|FILE", required=False)
-@click.option(
-    "--set",
-    "overrides",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Change a key of config or sweep.",
-)
+@set_option("train.steps=100, or with --tune budget.trials=4")
 @click.option("--tune", metavar="FILE", help="Run a sweep instead of one training.")
 @click.option("--pool", metavar="NAME", help="Where to run; default: the platform's.")
 @click.option("--workers", type=click.IntRange(min=1), help="Ranks; default: one node of the pool.")
