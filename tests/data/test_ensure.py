@@ -14,7 +14,6 @@ from moving import run_config
 from vidgen.config.data import DataConfig, SyntheticConfig
 from vidgen.config.run import RunConfig
 from vidgen.data.ensure import cache_folder, ensure_dataset
-from vidgen.data.loader import all_rows
 from vidgen.errors import DataError, StorageError
 
 PROGRAM = """
@@ -60,9 +59,7 @@ def test_made_once_by_the_first_of_many(cache: Path, tmp_path: Path) -> None:
 
 def test_what_a_run_gets(cache: Path) -> None:
     dataset = ensure_dataset(synthetic(20))
-    captions = {
-        name: {row.caption for row in all_rows(dataset.split(name))} for name in dataset.splits
-    }
+    captions = {name: {row.caption for row in dataset.split(name)} for name in dataset.splits}
     assert sum(map(len, captions.values())) == 20
     assert not captions["train"] & captions["test"]
     assert dataset.labels == tuple(sorted(dataset.labels))

@@ -18,7 +18,7 @@ from vidgen.config.run import RunConfig
 from vidgen.data import fetch
 from vidgen.data.conditions import sketch
 from vidgen.data.dataset import Dataset, open_dataset
-from vidgen.data.loader import Batches, all_rows, batches, eval_batches
+from vidgen.data.loader import Batches, batches, eval_batches
 from vidgen.data.prepare import prepare
 from vidgen.data.video import decode
 from vidgen.errors import DataError, VidgenError
@@ -87,7 +87,7 @@ def test_an_epoch_shows_every_training_clip_once(dataset: Dataset) -> None:
     captions = [
         decode_text(row) for batch in seen for _, text in batch.cond.items() for row in text
     ]
-    expected = sorted(row.caption for row in all_rows(dataset.split("train")))
+    expected = sorted(row.caption for row in dataset.split("train"))
     assert sorted(captions[:16]) == sorted(captions[16:]) == expected
     assert captions[:16] != captions[16:]
 
@@ -110,7 +110,7 @@ def test_every_condition_is_what_it_says(dataset: Dataset, prepared: Path) -> No
     assert cond.past.shape == (4, 3, 2, 16, 16)
     assert torch.equal(cond.image, batch.video[:, :, 0])  # type: ignore[arg-type]
     assert torch.equal(cond.sketch, sketch(batch.video))  # type: ignore[arg-type]
-    by_caption = {row.caption: row for row in all_rows(dataset.split("train"))}
+    by_caption = {row.caption: row for row in dataset.split("train")}
     for n in range(4):
         row = by_caption[decode_text(cond.text[n])]  # type: ignore[index]
         assert dataset.labels[cond.label[n]] == row.label  # type: ignore[index]

@@ -12,7 +12,7 @@ from moving import clip_bytes, run_config
 
 from vidgen.config.prepare import PrepareOptions
 from vidgen.data.dataset import open_dataset
-from vidgen.data.loader import all_rows, batches, eval_batches
+from vidgen.data.loader import batches, eval_batches
 from vidgen.data.manifest import read_rejects
 from vidgen.data.prepare import prepare
 from vidgen.data.video import decode, probe
@@ -42,9 +42,7 @@ def test_every_file_is_kept_rejected_or_skipped(made: Path, real_clips: Path) ->
     rejected = {r.source for r in read_rejects(LocalStore(made)) if r.start_s is None}
     assert kept | rejected == videos
     assert len(kept) >= 0.9 * len(videos)
-    per_split = {
-        name: {row.source for row in all_rows(dataset.split(name))} for name in dataset.splits
-    }
+    per_split = {name: {row.source for row in dataset.split(name)} for name in dataset.splits}
     assert sum(len(sources) for sources in per_split.values()) == len(kept)
     assert all(per_split.values())
 

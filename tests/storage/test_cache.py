@@ -51,7 +51,7 @@ def test_a_range_is_fetched_once(origin: Counted, tmp_path: Path) -> None:
     second = pickle.loads(pickle.dumps(first))  # as another process has it
     assert first.read_range("object", 10, 500, etag=etag) == CONTENT[10:510]
     assert second.read_range("object", 10, 500, etag=etag) == CONTENT[10:510]
-    assert (origin.reads, first.misses, second.hits) == (1, 1, 1)
+    assert origin.reads == 1
     assert second.store.reads == 0  # type: ignore[attr-defined]
 
 

@@ -26,7 +26,7 @@ from vidgen.data.rows import Split
 from vidgen.storage.tally import TALLY
 from vidgen.types import Batch
 
-__all__ = ["Batches", "EvalBatch", "all_rows", "batches", "ensure_dataset", "eval_batches"]
+__all__ = ["Batches", "EvalBatch", "batches", "ensure_dataset", "eval_batches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,8 +240,3 @@ def _clips(dataset: Dataset, split: str, bucket: Bucket) -> Split:
     if bucket.still:
         config = config.model_copy(update={"data": config.data.model_copy(update={"frames": 1})})
     return dataset.usable(split, config)
-
-
-def all_rows(split: Split) -> Iterator[Row]:
-    """Every row of a split, in manifest order."""
-    return iter(split.take(range(len(split))))

@@ -34,7 +34,7 @@ _GPU = ("node", "gpu", "gpu_uuid")
 STEP_PHASES = ("data_wait", "forward_backward", "optimizer")
 PHASES = (*STEP_PHASES, "forward", "validate", "sample", "checkpoint")
 # How a run ended, or has not: values of the label `outcome`.
-OUTCOMES = ("running", "done", "interrupted", "not_finite", "failed")
+Outcome = Literal["running", "done", "interrupted", "not_finite", "failed"]
 # Values of the label `state` of a sweep's trials.
 TRIAL_STATES = ("waiting", "running", "stopped", "done", "failed")
 

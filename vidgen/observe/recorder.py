@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from vidgen.errors import Diverged, Interrupted, StorageError
+from vidgen.observe.metric_table import Outcome
 from vidgen.observe.sink import Sink
 from vidgen.storage.local import LocalStore
 from vidgen.storage.run_folder import METRICS, RunFolder
@@ -140,12 +140,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         outcome = outcome_of(kind)
         for sink in self._sinks:
             sink.close(outcome)
@@ -162,8 +157,8 @@ class Recorder:
                 self._scratch.cleanup()
 
 
-def outcome_of(kind: type[BaseException] | None) -> str:
-    """How a run ended, from what it raised: one of `metric_table.OUTCOMES`."""
+def outcome_of(kind: type[BaseException] | None) -> Outcome:
+    """How a run ended, from what it raised."""
     if kind is None:
         return "done"
     if issubclass(kind, Interrupted | KeyboardInterrupt):

@@ -118,10 +118,10 @@ class RunMetrics(Sink):
                 elif name in table.PHASES:
                     board.observe(table.PHASE_SECONDS, each, phase=name)
 
-    def close(self, outcome: str) -> None:
+    def close(self, outcome: table.Outcome) -> None:
         if self._lead:
             self._exporter.board.only(table.RUN_OUTCOME, outcome=outcome)
-        self._exporter.__exit__(None, None, None)
+        self._exporter.__exit__()
 
     def _describe(self, board: Board) -> None:
         about = self._about

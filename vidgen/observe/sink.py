@@ -9,6 +9,8 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from vidgen.observe.metric_table import Outcome
+
 _log = logging.getLogger(__name__)
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _URL_USER = re.compile(r"(?<=://)[^/\s@]+@")
@@ -25,8 +27,8 @@ class Sink:
     def laps(self, laps: Mapping[str, Sequence[float]]) -> None:
         """Seconds of each step and phase since the last call."""
 
-    def close(self, outcome: str) -> None:
-        """The run has ended: one of `metric_table.OUTCOMES`."""
+    def close(self, outcome: Outcome) -> None:
+        """The run has ended."""
 
 
 class Beside(Sink):
@@ -54,7 +56,7 @@ class Beside(Sink):
         except queue.Full:
             self._dropped += 1
 
-    def close(self, outcome: str) -> None:
+    def close(self, outcome: Outcome) -> None:
         if self._dropped:
             _log.warning("%s was too slow: %d lines are missing there", self._name, self._dropped)
         for each in (lambda sink: sink.close(outcome), None):

@@ -33,13 +33,11 @@ class Entry:
     """What one process left.
 
     Attributes:
-        owner: digest of its labels.
         started: when, in ns.
         text: its series.
         alive: whether it runs; if not, it has ended a short while ago.
     """
 
-    owner: str
     started: int
     text: str
     alive: bool
@@ -71,7 +69,7 @@ class Spool:
                 for suffix in (".prom", ".ended", ".lock"):
                     lock.with_suffix(suffix).unlink(missing_ok=True)
                 continue
-            entry = Entry(owner=owner, started=int(started), text=text, alive=alive)
+            entry = Entry(started=int(started), text=text, alive=alive)
             if owner not in newest or newest[owner].started < entry.started:
                 newest[owner] = entry
         return list(newest.values())

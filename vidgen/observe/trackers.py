@@ -14,6 +14,7 @@ from vidgen.config.load import dump
 from vidgen.config.observe import MlflowConfig, WandbConfig
 from vidgen.config.run import RunConfig
 from vidgen.errors import ConfigError
+from vidgen.observe.metric_table import Outcome
 from vidgen.observe.sink import Beside, Sink
 from vidgen.storage.local import LocalStore
 from vidgen.storage.run_folder import RunFolder
@@ -65,7 +66,7 @@ class TensorBoard(Sink):
         if time.monotonic() - self._sent > _UPLOAD_EVERY_S:
             self._send()
 
-    def close(self, outcome: str) -> None:
+    def close(self, outcome: Outcome) -> None:
         self._send()
         self._writer.close()
 
@@ -112,7 +113,7 @@ class Mlflow(Sink):
             self._run, metrics=[self._metric(name, v, now, step) for name, v in values.items()]
         )
 
-    def close(self, outcome: str) -> None:
+    def close(self, outcome: Outcome) -> None:
         self._client.set_terminated(self._run, status=self._STATUS.get(outcome, "FAILED"))
 
 
@@ -137,7 +138,7 @@ class Wandb(Sink):
     def line(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)
 
-    def close(self, outcome: str) -> None:
+    def close(self, outcome: Outcome) -> None:
         self._run.finish(exit_code=int(outcome not in ("done", "interrupted")))
 
 

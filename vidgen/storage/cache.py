@@ -31,15 +31,11 @@ class CachedStore(Store):
     renamed, so that a reader sees all of it or none; a checksum finds what a power cut left. The
     files never take more than `limit` bytes; what was not used for longest goes first. Everything
     else, and ranges of objects of which no etag is known, goes straight to the store.
-
-    Attributes:
-        hits, misses: of this process.
     """
 
     def __init__(self, store: Store, folder: Path | str, limit: int) -> None:
         self.store, self.folder, self.limit = store, Path(folder).absolute(), limit
         self.url = store.url
-        self.hits = self.misses = 0
         self._broken = False
 
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
@@ -49,10 +45,8 @@ class CachedStore(Store):
         path = self._path(hashlib.sha256(name.encode()).hexdigest())
         data = _read(path, length)
         if data is not None:
-            self.hits += 1
             return data
         data = self.store.read_range(key, start, length, etag=etag)
-        self.misses += 1
         if not self._broken:
             try:
                 self._keep(path, data)
