@@ -32,7 +32,7 @@ from data.servers import s3_server, wire
 
 from vidgen.config.load import load_run
 from vidgen.config.run import StorageConfig
-from vidgen.data.loader import ensure_dataset
+from vidgen.data.ensure import ensure_dataset
 from vidgen.engine.distributed import join_ranks
 from vidgen.engine.loop import Job, run_loop
 from vidgen.engine.state import State

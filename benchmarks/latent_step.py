@@ -22,7 +22,8 @@ import torch
 
 from vidgen.config.load import load_run
 from vidgen.config.run import RunConfig
-from vidgen.data.loader import batches, ensure_dataset
+from vidgen.data.ensure import ensure_dataset
+from vidgen.data.loader import batches
 from vidgen.engine.codec import with_codec
 from vidgen.engine.encode import encode
 from vidgen.engine.state import State

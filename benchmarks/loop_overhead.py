@@ -30,7 +30,8 @@ import torch
 from vidgen.config.load import load_run
 from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset
-from vidgen.data.loader import batches, ensure_dataset
+from vidgen.data.ensure import ensure_dataset
+from vidgen.data.loader import batches
 from vidgen.engine.distributed import Ranks, join_ranks
 from vidgen.engine.loop import Job, run_loop
 from vidgen.engine.sinks import open_sinks

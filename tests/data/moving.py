@@ -14,8 +14,8 @@ from vidgen.config.base import FamilyConfig
 from vidgen.config.data import DataConfig
 from vidgen.config.prepare import PrepareOptions
 from vidgen.config.run import RunConfig, TrainConfig
+from vidgen.data.encode import write_mp4
 from vidgen.data.manifest import MANIFEST, REJECTS, SUMMARY, Row
-from vidgen.data.video import write_mp4
 
 SMALL = PrepareOptions(width=32, height=32, fps=12, workers=2)
 

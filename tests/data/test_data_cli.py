@@ -18,8 +18,8 @@ from moving import make_sources, moving_square
 
 from vidgen.cli import cli
 from vidgen.console import run
+from vidgen.data.encode import write_mp4
 from vidgen.data.inspect import inspect
-from vidgen.data.video import write_mp4
 
 
 def vidgen(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

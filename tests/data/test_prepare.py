@@ -11,9 +11,10 @@ from moving import SMALL, clip_bytes, files_of, make_sources, moving_square
 
 from vidgen.config.prepare import PrepareOptions
 from vidgen.data.dataset import open_dataset
+from vidgen.data.encode import write_mp4
 from vidgen.data.manifest import MANIFEST, REJECTS, SUMMARY
 from vidgen.data.prepare import Progress, prepare
-from vidgen.data.video import decode, write_mp4
+from vidgen.data.video import decode
 from vidgen.errors import ConfigError, DataError, NotFoundInStore, StorageError
 from vidgen.storage.local import LocalStore
 from vidgen.storage.open import open_store

@@ -20,10 +20,10 @@ from moving import SMALL, files_of, make_sources, moving_square
 from vidgen.config.prepare import PrepareOptions
 from vidgen.data.cut import Job, Record
 from vidgen.data.dataset import open_dataset
+from vidgen.data.encode import write_mp4
 from vidgen.data.manifest import SUMMARY, read_rejects
 from vidgen.data.pool import Outcome
 from vidgen.data.prepare import on_this_machine, prepare
-from vidgen.data.video import write_mp4
 from vidgen.errors import DataError
 from vidgen.storage.local import LocalStore
 

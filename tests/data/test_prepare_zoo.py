@@ -14,9 +14,9 @@ from made_video import Recipe, make_video
 from moving import SMALL, make_sources, moving_square
 
 from vidgen.data.dataset import open_dataset
+from vidgen.data.encode import encode_mp4, write_mp4
 from vidgen.data.manifest import DatasetSummary, read_rejects
 from vidgen.data.prepare import prepare
-from vidgen.data.video import encode_mp4, write_mp4
 from vidgen.storage.local import LocalStore
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 from vidgen.config.prepare import PrepareOptions
 from vidgen.data.alike import near_duplicates, signature
 from vidgen.data.dataset import open_dataset
+from vidgen.data.encode import encode_mp4, write_mp4
 from vidgen.data.letterbox import find_box
 from vidgen.data.manifest import read_rejects
 from vidgen.data.picture import Box
@@ -22,7 +23,7 @@ from vidgen.data.quality import fault, measure
 from vidgen.data.reasons import Reason
 from vidgen.data.shots import pieces
 from vidgen.data.synthetic import synthesise
-from vidgen.data.video import decode, encode_mp4, open_video, write_mp4
+from vidgen.data.video import decode, open_video
 from vidgen.storage.local import LocalStore
 
 OPTIONS = PrepareOptions(letterbox="crop", width=96, height=96, fps=12, clip_seconds=2, workers=2)

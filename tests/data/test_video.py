@@ -13,8 +13,9 @@ import pytest
 from made_video import Recipe, make_video, nearest_frames, plain_frames
 from moving import moving_square
 
+from vidgen.data.encode import encode_mp4, write_mp4
 from vidgen.data.reasons import Reason, Rejected
-from vidgen.data.video import decode, encode_mp4, open_video, probe, write_mp4
+from vidgen.data.video import decode, open_video, probe
 from vidgen.errors import StorageError
 
 

@@ -14,8 +14,8 @@ import torch
 from engine.command_line import Vidgen, call
 
 from vidgen.config.run import RunConfig
+from vidgen.data.encode import encode_mp4
 from vidgen.data.manifest import DatasetSummary, Row, SourceCounts, write_dataset
-from vidgen.data.video import encode_mp4
 from vidgen.storage.local import LocalStore
 
 torch.set_num_threads(1)  # two would wait for each other on a busy machine

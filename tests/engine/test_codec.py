@@ -15,7 +15,8 @@ from safetensors.torch import load, save
 
 from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
-from vidgen.data.video import decode, encode_mp4
+from vidgen.data.encode import encode_mp4
+from vidgen.data.video import decode
 from vidgen.engine.checkpoint import load_checkpoint
 from vidgen.engine.codec import with_codec
 from vidgen.engine.distributed import Ranks
@@ -120,7 +121,8 @@ def test_latents_are_written_once_and_verified(
     assert encode(config, str(cache)) == 10  # different ones among the 20
     cached = with_codec(flow_config(make_config, codec, tmp_path, cache=str(cache)))
     state, plain = (State(c, torch.device("cpu")) for c in (cached, with_codec(config)))
-    from vidgen.data.loader import ensure_dataset, eval_batches
+    from vidgen.data.ensure import ensure_dataset
+    from vidgen.data.loader import eval_batches
 
     held_out = next(
         eval_batches(ensure_dataset(cached), cached, split="val", limit=4, batch_size=4)

@@ -12,7 +12,8 @@ from engine.conftest import MakeConfig
 from PIL import Image
 
 from vidgen.config.load import dump
-from vidgen.data.video import decode, encode_mp4
+from vidgen.data.encode import encode_mp4
+from vidgen.data.video import decode
 
 
 def test_a_predictor_from_clips_to_numbers(

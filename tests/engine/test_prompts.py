@@ -12,7 +12,8 @@ from engine.conftest import MakeConfig
 from PIL import Image
 
 from vidgen.data.dataset import open_dataset
-from vidgen.data.video import decode, encode_mp4
+from vidgen.data.encode import encode_mp4
+from vidgen.data.video import decode
 from vidgen.engine.contact_sheet import contact_sheet
 from vidgen.engine.held_out import HeldOut
 from vidgen.engine.prompts import Prompt, label_index, read_past, read_picture

@@ -10,7 +10,7 @@ from engine.conftest import MakeConfig
 from engine.ranks import on_ranks
 
 from vidgen.config.run import RunConfig
-from vidgen.data.loader import ensure_dataset
+from vidgen.data.ensure import ensure_dataset
 from vidgen.engine import persist
 from vidgen.engine.distributed import join_ranks
 from vidgen.engine.persist import Errands, persistently

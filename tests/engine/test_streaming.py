@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vidgen.data.encode import encode_mp4
 from vidgen.data.manifest import DatasetSummary, Row, SourceCounts, write_dataset
 from vidgen.data.synthetic import paint, scene_of
-from vidgen.data.video import encode_mp4
 from vidgen.storage.local import LocalStore
 
 CLIPS, FILES = 10_000, 50

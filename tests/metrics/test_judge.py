@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidgen.data.shapes import SPEEDS
+from vidgen.data.encode import encode_mp4
+from vidgen.data.shapes import ATTRIBUTES, SPEEDS
 from vidgen.data.synthetic import FPS, paint, scene_of
-from vidgen.data.video import decode, encode_mp4
-from vidgen.metrics.judge import ATTRIBUTES, NONE, asked_for, judge
+from vidgen.data.video import decode
+from vidgen.metrics.judge import NONE, asked_for, judge
 
 CLIPS = 96
 

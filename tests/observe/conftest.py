@@ -14,7 +14,7 @@ from browser import Browser, browser
 from vidgen.config.families import FAMILIES
 from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
-from vidgen.data.video import encode_mp4
+from vidgen.data.encode import encode_mp4
 from vidgen.engine.evaluation import Evaluation, ScoredClip
 from vidgen.metrics.score import Protocol, Score, Subject
 from vidgen.storage.run_folder import RunFolder, step_name

@@ -71,7 +71,7 @@ def test_mlflow_goes_on_with_the_run_of_a_folder(
     assert [(each.step, each.value) for each in history] == [
         (n, pytest.approx(1 / n)) for n in range(1, 6)
     ]
-    assert run.data.params["train.steps"] == "2600"
+    assert run.data.params["train.steps"] == str(config.train.steps)
     assert run.info.status == "FINISHED"
 
 

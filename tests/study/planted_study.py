@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vidgen.data.video import encode_mp4
+from vidgen.data.encode import encode_mp4
 from vidgen.study.model import QUESTIONS, Key, Trial
 
 Taste = Callable[

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from vidgen.config.run import RunConfig, StorageConfig
 from vidgen.data.manifest import SPLITS, DatasetSummary, lengths, read_summary
+from vidgen.data.picture import Frames
 from vidgen.data.rows import FileRows, Rows, Split, TableRows
-from vidgen.data.video import Frames
 from vidgen.errors import DataError, did_you_mean
 from vidgen.storage.base import Store
 from vidgen.storage.open import open_store

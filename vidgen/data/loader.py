@@ -17,7 +17,6 @@ import torch
 from vidgen.config.run import RunConfig
 from vidgen.data.buckets import Bucket, BucketPlan
 from vidgen.data.dataset import Dataset
-from vidgen.data.ensure import ensure_dataset
 from vidgen.data.making import BatchMaker, Picked
 from vidgen.data.manifest import Row
 from vidgen.data.order import fixed_seeds, permute, places
@@ -25,8 +24,6 @@ from vidgen.data.quarantine import open_quarantine
 from vidgen.data.rows import Split
 from vidgen.storage.tally import TALLY
 from vidgen.types import Batch
-
-__all__ = ["Batches", "EvalBatch", "batches", "ensure_dataset", "eval_batches"]
 
 
 @dataclass(frozen=True, kw_only=True)

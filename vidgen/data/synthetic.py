@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vidgen.data.encode import write_mp4
 from vidgen.data.pool import Pool
 from vidgen.data.shapes import (
     ATTRIBUTES,
@@ -28,7 +29,6 @@ from vidgen.data.shapes import (
     all_scenes,
     outline,
 )
-from vidgen.data.video import write_mp4
 from vidgen.errors import DataError, StorageError
 from vidgen.storage.local import LocalStore
 

@@ -25,21 +25,9 @@ import numpy as np
 
 from vidgen.data.demux import MAX_PIXELS, open_demuxer
 from vidgen.data.denoise import denoised
-from vidgen.data.encode import encode_mp4, write_mp4
 from vidgen.data.packets import displayed_size
 from vidgen.data.picture import Box, Fit, Frames, Scaler
 from vidgen.data.reasons import Reason, Rejected
-
-__all__ = [
-    "Frames",
-    "Video",
-    "VideoInfo",
-    "decode",
-    "encode_mp4",
-    "open_video",
-    "probe",
-    "write_mp4",
-]
 
 Picture = tuple[int, Any]  # time stamp in ticks of the stream, decoded frame
 

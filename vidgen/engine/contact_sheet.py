@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vidgen.data.video import Frames
+from vidgen.data.picture import Frames
 
 MAX_COLUMNS = 8
 SIDE = 96  # pixels of the longer side that a frame is enlarged to, by a whole factor

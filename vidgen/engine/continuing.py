@@ -11,7 +11,7 @@ from vidgen import __version__
 from vidgen.config.load import dump
 from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset, frame_rate
-from vidgen.data.loader import ensure_dataset
+from vidgen.data.ensure import ensure_dataset
 from vidgen.engine.cheating import progress_of
 from vidgen.engine.codec import with_codec
 from vidgen.engine.export import is_exported

@@ -10,9 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 from vidgen.config.run import EvaluateConfig, StorageConfig
+from vidgen.data.encode import encode_mp4
 from vidgen.data.ensure import ensure_dataset
 from vidgen.data.loader import EvalBatch, eval_batches
-from vidgen.data.video import encode_mp4
 from vidgen.engine.evaluation import Evaluation, ScoredClip
 from vidgen.engine.generate import enlarge
 from vidgen.engine.held_out import HeldOut

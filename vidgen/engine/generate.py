@@ -14,8 +14,9 @@ from torch import Generator
 
 from vidgen.config.run import RunConfig, StorageConfig
 from vidgen.data.dataset import frame_rate
+from vidgen.data.encode import encode_mp4
 from vidgen.data.ensure import ensure_dataset
-from vidgen.data.video import Frames, encode_mp4
+from vidgen.data.picture import Frames
 from vidgen.engine.contact_sheet import contact_sheet
 from vidgen.engine.load import load_model
 from vidgen.engine.measures import LAST_FRAME, last_frame_repeated

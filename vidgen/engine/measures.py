@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from vidgen.data.loader import EvalBatch
+from vidgen.data.shapes import ATTRIBUTES
 from vidgen.engine.evaluation import ScoredClip
 from vidgen.errors import ConfigError
 from vidgen.metrics.agreement import Agreement, Attributes
 from vidgen.metrics.frames import VideoMetric, VideoPSNR, VideoSSIM
 from vidgen.metrics.interval import mean_interval
-from vidgen.metrics.judge import ATTRIBUTES, JUDGE, asked_for, judge
+from vidgen.metrics.judge import JUDGE, asked_for, judge
 from vidgen.metrics.perceptual import VideoPerceptual
 from vidgen.metrics.score import Protocol, Score, Subject
 

@@ -16,7 +16,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vidgen.config.run import RunConfig
-from vidgen.data.video import Frames, decode
+from vidgen.data.picture import Frames
+from vidgen.data.video import decode
 from vidgen.errors import ConfigError, DataError, did_you_mean
 from vidgen.types import Condition, encode_text
 

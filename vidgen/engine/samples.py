@@ -10,9 +10,9 @@ from torch import Generator, Tensor
 
 from vidgen.config.run import RunConfig, SamplingConfig
 from vidgen.data.dataset import Dataset, frame_rate
+from vidgen.data.encode import encode_mp4
 from vidgen.data.loader import eval_batches
 from vidgen.data.manifest import Row
-from vidgen.data.video import encode_mp4
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.persist import Errands
 from vidgen.engine.state import State

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from vidgen.config.run import RunConfig
-from vidgen.data.loader import ensure_dataset
+from vidgen.data.ensure import ensure_dataset
 from vidgen.engine.calibrate import calibrate
 from vidgen.engine.cheating import progress_of
 from vidgen.engine.checkpoint import load_checkpoint

@@ -20,7 +20,7 @@ import torch
 from torch import Generator
 
 from vidgen.config.run import StorageConfig
-from vidgen.data.video import encode_mp4
+from vidgen.data.encode import encode_mp4
 from vidgen.engine.generate import RECORD, video_rate
 from vidgen.engine.load import load_model
 from vidgen.engine.samples import sample_videos, to_frames

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidgen.data.shapes import (
-    ATTRIBUTES,
     BACKGROUNDS,
     COLOURS,
     DIRECTIONS,
@@ -27,8 +26,6 @@ from vidgen.data.shapes import (
     outline,
     read_caption,
 )
-
-__all__ = ["ATTRIBUTES", "JUDGE", "NONE", "asked_for", "judge"]
 
 JUDGE = "shapes-judge-v1"  # named in the protocol of its scores; new when its answers change
 NONE = "none"

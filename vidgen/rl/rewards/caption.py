@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vidgen.data.shapes import ATTRIBUTES
 from vidgen.errors import TrainingError
-from vidgen.metrics.judge import ATTRIBUTES, asked_for, judge
+from vidgen.metrics.judge import asked_for, judge
 from vidgen.rl.rewards.base import Reward
 from vidgen.types import Condition, decode_text
 
