@@ -34,6 +34,11 @@ class Condition:
     sketch: Tensor | None = None
     past: Tensor | None = None
 
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the given fields."""
+        return frozenset(name for name, _ in self.items())
+
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """The given fields by name."""
         for field in dataclasses.fields(self):

@@ -160,7 +160,6 @@ def grid(videos: Tensor) -> Tensor:
 
 def _asked(row: Row, cond: Condition) -> dict[str, str]:
     """What a video was asked to show, and the held-out clip it came from."""
-    given = {name for name, _ in cond.items()}
-    words = {"caption": row.caption} if "text" in given else {}
-    words |= {"label": row.label} if "label" in given else {}
+    words = {"caption": row.caption} if "text" in cond.given else {}
+    words |= {"label": row.label} if "label" in cond.given else {}
     return {**words, "clip": row.name}

@@ -33,6 +33,11 @@ class VideoSpec:
     classes: int = 0
     channels: int = 3
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W)."""
+        return self.channels, self.frames, self.height, self.width
+
 
 class VideoModel(nn.Module, ABC):
     """Turns a Condition into video. Pixels out, whatever happens inside."""
@@ -119,8 +124,7 @@ class VideoModel(nn.Module, ABC):
 
     def check(self, cond: Condition) -> None:
         """Raise ModelError for a field that this model does not read, or needs and lacks."""
-        given = {name for name, _ in cond.items()}
-        for name in sorted(given - self.conditions):
+        for name in sorted(cond.given - self.conditions):
             known = ", ".join(sorted(self.conditions)) or "none"
             able = ", ".join(families_reading(name))
             raise ModelError(
@@ -129,7 +133,7 @@ class VideoModel(nn.Module, ABC):
                 fix=f"Train with model.conditions including '{name}' (families that take it: "
                 f"{able}), or leave it out.",
             )
-        for name in sorted(self.needs - given):
+        for name in sorted(self.needs - cond.given):
             raise ModelError(f"this model needs the condition '{name}', which is not given")
 
 

@@ -7,17 +7,22 @@ of pixels, S = h w of them at one time.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidgen.config.transformer import TransformerConfig
+from vidgen.nn.attention import rope_angles
 from vidgen.nn.conditions import LabelEmbedding, TextEncoder, kept
 from vidgen.nn.patches import patchify
 from vidgen.types import Condition
 
 
 class Conditioned(nn.Module):
-    """Encoders of the conditions that the config names; the others are None."""
+    """Encoders of the conditions that the config names; the others are None. Rotation, (K+N, D/H/2)
+    with H heads, tells attention how far apart two places are."""
 
+    cos: Tensor
+    sin: Tensor
     text: TextEncoder | None
     label: LabelEmbedding | None
     image: nn.Linear | None
@@ -46,6 +51,12 @@ class Conditioned(nn.Module):
             self.sketch = nn.Linear(box[0] * flat, width)
         if "past" in config.conditions:
             self.past = nn.Linear(channels * config.past_frames * flat, width)
+
+    def add_rotation(self, grid: tuple[int, int, int], head_width: int, *, words: int) -> None:
+        """Words stand before the places and have none in the video: they are not rotated."""
+        angles = F.pad(rope_angles(grid, head_width), (0, 0, words, 0))
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
 
     def caption(self, cond: Condition, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """A caption's words, (B, K, D), and the whole of it, (B, D); of none, if it is absent."""

@@ -20,6 +20,12 @@ class ChannelNorm(nn.Module):
         return (x * size).to(x.dtype) * self.scale.view(shape).to(x.dtype)
 
 
+def rising(share: float, depth: int) -> list[float]:
+    """How often to leave out each of `depth` blocks: the last as often as `share` says, earlier
+    ones less often, evenly."""
+    return [share * (n + 1) / depth for n in range(depth)]
+
+
 class StochasticDepth(nn.Module):
     """Leaves a residual branch out of a share of the samples in training (arXiv:1603.09382)."""
 

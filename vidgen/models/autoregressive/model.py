@@ -24,7 +24,7 @@ class AutoregressiveModel(VideoModel):
         super().__init__()
         self.config = config
         self.conditions = frozenset(config.conditions)
-        self.video_shape = (spec.channels, spec.frames, spec.height, spec.width)
+        self.video_shape = spec.shape
         self.codec = build_codec(config.codec, spec, codes=True)
         _, *grid = self.codec.latent_shape()
         self.grid = (grid[0], grid[1], grid[2])
@@ -110,4 +110,4 @@ class AutoregressiveModel(VideoModel):
 
 
 def _guided(cond: Condition, guidance: float) -> bool:
-    return guidance != 1 and any(True for _ in cond.items())
+    return guidance != 1 and bool(cond.given)

@@ -7,15 +7,14 @@ F = (a, b, c), the box of pixels that a token stands for.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidgen.models.autoregressive.config import Config
 from vidgen.models.base import VideoSpec
-from vidgen.nn.attention import Attention, KeyValues, feed_forward, rope_angles
+from vidgen.nn.attention import Attention, KeyValues, feed_forward
 from vidgen.nn.conditioned import Conditioned
 from vidgen.nn.conditions import dropped
-from vidgen.nn.conv import StochasticDepth
+from vidgen.nn.conv import StochasticDepth, rising
 from vidgen.types import Condition
 
 
@@ -31,9 +30,6 @@ class TokenTransformer(Conditioned):
         grid: (t, h, w).
         factors: F.
     """
-
-    cos: Tensor
-    sin: Tensor
 
     def __init__(
         self,
@@ -52,18 +48,14 @@ class TokenTransformer(Conditioned):
         self.place = nn.Parameter(0.5 * torch.randn(self.tokens, width))
         self.add_encoders(config, channels=spec.channels, classes=spec.classes, box=factors)
         self.blocks = nn.ModuleList(
-            Block(config, config.stochastic_depth * (n + 1) / config.depth)
-            for n in range(config.depth)
+            Block(config, share) for share in rising(config.stochastic_depth, config.depth)
         )
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.out = nn.Linear(width, codes)
         nn.init.normal_(self.out.weight, std=0.02)
         nn.init.zeros_(self.out.bias)
-        # Words have no place in the video: they are not rotated.
         words = (config.text_tokens + 1 if self.text is not None else 0) + (self.label is not None)
-        angles = F.pad(rope_angles(grid, width // config.heads), (0, 0, words, 0))  # (K+N, D/H/2)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        self.add_rotation(grid, width // config.heads, words=words)
 
     def forward(
         self, codes: Tensor, cond: Condition, keep: dict[str, Tensor] | None = None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vidgen.models.base import VideoSpec
 from vidgen.models.convolutional.config import Config
 from vidgen.models.predictor import Predictor
-from vidgen.nn.conv import ChannelNorm, StochasticDepth
+from vidgen.nn.conv import ChannelNorm, StochasticDepth, rising
 from vidgen.nn.trend import Trend
 
 
@@ -25,7 +25,7 @@ class ConvolutionalModel(Predictor):
         super().__init__()
         self.config = config
         self.conditions = frozenset(config.conditions)
-        self.video_shape = (spec.channels, spec.frames, spec.height, spec.width)
+        self.video_shape = spec.shape
         width, wide = config.width, config.translator_width
         self.enter = _layer(spec.channels, width)
         self.down = nn.Sequential(
@@ -33,8 +33,7 @@ class ConvolutionalModel(Predictor):
         )
         self.gather = nn.Conv2d(config.past_frames * width, wide, 1)
         self.blocks = nn.ModuleList(
-            Block(config, config.stochastic_depth * (n + 1) / config.depth)
-            for n in range(config.depth)
+            Block(config, share) for share in rising(config.stochastic_depth, config.depth)
         )
         self.spread = nn.Conv2d(wide, spec.frames * width, 1)
         self.up = nn.Sequential(

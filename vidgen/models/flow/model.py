@@ -28,7 +28,7 @@ class FlowModel(VideoModel):
         super().__init__()
         self.config = config
         self.conditions = frozenset(config.conditions)
-        self.video_shape = (spec.channels, spec.frames, spec.height, spec.width)
+        self.video_shape = spec.shape
         self.codec: Codec | None = None
         self.known = KnownLatents()
         self.shape, factors = self.video_shape, (1, 1, 1)  # of what is seen through noise
@@ -49,9 +49,18 @@ class FlowModel(VideoModel):
             out = noisy + (1 - t)[:, None, None, None, None] * out
         return out
 
+    def guided(self, noisy: Tensor, t: float, cond: Condition, guidance: float) -> Tensor:
+        """`estimate` at one t for all. Guidance moves away from what the model sees without
+        conditions (arXiv:2207.12598); it costs a second network call."""
+        level = torch.full((len(noisy),), t, device=noisy.device)
+        seen = self.estimate(noisy, level, cond)
+        if guidance == 1 or not cond.given:
+            return seen
+        free = self.estimate(noisy, level, Condition())
+        return free + guidance * (seen - free)
+
     def draw(self, cond: Condition, n: int, guidance: float, generator: Generator | None) -> Tensor:
-        """See VideoModel. Guidance moves away from what the model shows without conditions
-        (arXiv:2207.12598); it costs a second network call."""
+        """See VideoModel."""
         noise = self.noise(n, *self.shape, generator=generator)
         stops = times(self.config.sample_steps, self.config.shift)
         return self.shown(self._follow(noise, stops, cond, guidance))
@@ -89,15 +98,9 @@ class FlowModel(VideoModel):
         self, noisy: Tensor, stops: list[float], cond: Condition, guidance: float
     ) -> Tensor:
         """From the first of the stops to video at the last."""
-        n = len(noisy)
-        guided = guidance != 1 and any(True for _ in cond.items())
 
         def velocity(video: Tensor, t: float) -> Tensor:
-            level = torch.full((n,), t, device=self.device)
-            seen = self.estimate(video, level, cond)
-            if guided:
-                free = self.estimate(video, level, Condition())
-                seen = free + guidance * (seen - free)
+            seen = self.guided(video, t, cond, guidance)
             if self.codec is None:
                 # Guidance overshoots; colours past black and white would come out wrong.
                 seen = seen.clamp(-1, 1)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from vidgen.models.base import VideoSpec
 from vidgen.models.flow.config import Config
-from vidgen.nn.attention import Attention, feed_forward, rope_angles
+from vidgen.nn.attention import Attention, feed_forward
 from vidgen.nn.conditioned import Conditioned
 from vidgen.nn.conditions import TimeEmbedding, dropped
-from vidgen.nn.conv import StochasticDepth
+from vidgen.nn.conv import StochasticDepth, rising
 from vidgen.nn.patches import grid_of, patchify, unpatchify
 from vidgen.types import Condition
 
@@ -32,9 +32,6 @@ class FlowTransformer(Conditioned):
         shape: (C, T, H, W) of what it sees through noise: a video, or the latent of one.
         factors: by how much smaller than the video that is in time, height and width.
     """
-
-    cos: Tensor
-    sin: Tensor
 
     def __init__(
         self,
@@ -56,18 +53,13 @@ class FlowTransformer(Conditioned):
         self.time = TimeEmbedding(width)
         self.add_encoders(config, channels=spec.channels, classes=spec.classes, box=(a, b, c))
         self.blocks = nn.ModuleList(
-            Block(config, config.stochastic_depth * (n + 1) / config.depth)
-            for n in range(config.depth)
+            Block(config, share) for share in rising(config.stochastic_depth, config.depth)
         )
         self.modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, places)
 
-        # Words have no place in the video: they are not rotated.
         self.words = config.text_tokens if self.text is not None else 0
-        angles = rope_angles(grid, width // config.heads)  # (N, D/H/2)
-        angles = F.pad(angles, (0, 0, self.words, 0))  # (K+N, D/H/2)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        self.add_rotation(grid, width // config.heads, words=self.words)
 
         # Every block starts as the identity and the estimate at zero: training starts calmly.
         layers = [self.modulation, self.out]

@@ -33,18 +33,13 @@ def rollout(
     """States are (n, S + 1, *model.shape), the first one noise."""
     model.check(cond)
     cond = cond.to(model.device)
-
-    def draw() -> Tensor:
-        made = torch.randn(n, *model.shape, generator=generator, device=generator.device)
-        return made.to(model.device)
-
-    states = [draw()]
+    states = [model.noise(n, *model.shape, generator=generator)]
     stops = times(model.config.sample_steps, model.config.shift)
     *steps, last = pairwise(stops)
     for now, then in steps:
         mean, spread = _step(model, states[-1], now, then, cond, guidance, noise)
-        states.append(mean + spread * draw())
-    seen = _seen(model, states[-1], last[0], cond, guidance)
+        states.append(mean + spread * model.noise(*mean.shape, generator=generator))
+    seen = model.guided(states[-1], last[0], cond, guidance)
     return Path(video=model.shown(seen), states=torch.stack(states, 1), decisions=len(steps))
 
 
@@ -71,15 +66,6 @@ def _step(
     left, step = 1 - now, then - now
     # At t = 0 the share of signal would divide by zero: as at the next stop.
     rate = noise**2 * left / (now or then)
-    velocity = (_seen(model, video, now, cond, guidance) - video) / left
+    velocity = (model.guided(video, now, cond, guidance) - video) / left
     drift = velocity - rate / (2 * left) * (video - now * velocity)
     return video + step * drift, math.sqrt(rate * step)
-
-
-def _seen(model: FlowModel, video: Tensor, t: float, cond: Condition, guidance: float) -> Tensor:
-    level = torch.full((len(video),), t, device=video.device)
-    seen = model.estimate(video, level, cond)
-    if guidance != 1 and any(True for _ in cond.items()):
-        free = model.estimate(video, level, Condition())
-        seen = free + guidance * (seen - free)
-    return seen

@@ -34,7 +34,7 @@ class GanModel(VideoModel):
         super().__init__()
         self.config = config
         self.conditions = frozenset(config.conditions)
-        self.video_shape = (spec.channels, spec.frames, spec.height, spec.width)
+        self.video_shape = spec.shape
         self.generator = Generator(config, spec)
         self.last = len(config.widths) - 1
         self.register_buffer("level", torch.tensor(0 if config.grow else self.last))

@@ -25,7 +25,7 @@ class RecurrentModel(Predictor):
         super().__init__()
         self.config = config
         self.conditions = frozenset(config.conditions)
-        self.video_shape = (spec.channels, spec.frames, spec.height, spec.width)
+        self.video_shape = spec.shape
         width, pixels = config.width, spec.channels * config.patch**2
         self.enter = nn.Conv2d(pixels, width, 3, padding=1)
         self.cells = nn.ModuleList(

@@ -27,7 +27,7 @@ class VaeModel(Codec):
         super().__init__()
         self.config = config
         self.conditions = frozenset()
-        self.video_shape = (spec.channels, spec.frames, spec.height, spec.width)
+        self.video_shape = spec.shape
         self.quantise = FiniteScalars(config.levels) if config.levels else None
         self.latent_channels = len(config.levels) or config.latent_channels
         self.codes = self.quantise.size if self.quantise is not None else 0
