@@ -180,7 +180,12 @@ def dashboards() -> dict[Path, str]:
     return {CHART / "dashboards" / f"{name}.json": make() for name, make in DASHBOARDS.items()}
 
 
-def _stale(files: dict[Path, str]) -> list[Path]:
+def stale() -> list[Path]:
+    """Files that are not what they would be if they were written now."""
+    return _differing({**dashboards(), CHART / "README.md": readme(), **manifests()})
+
+
+def _differing(files: dict[Path, str]) -> list[Path]:
     return [
         path
         for path, text in files.items()
@@ -189,7 +194,7 @@ def _stale(files: dict[Path, str]) -> list[Path]:
 
 
 def _write(files: dict[Path, str]) -> None:
-    for path in _stale(files):
+    for path in _differing(files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(files[path], encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
@@ -200,10 +205,10 @@ def main() -> int:
         _write(dashboards())  # first: the manifests hold the chart's
         _write({CHART / "README.md": readme(), **manifests()})
         return 0
-    stale = _stale({**dashboards(), CHART / "README.md": readme(), **manifests()})
-    for path in stale:
+    found = stale()
+    for path in found:
         print(f"{path.relative_to(ROOT)} is out of date: run python helm/generate.py")
-    return 1 if stale else 0
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

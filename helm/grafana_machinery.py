@@ -152,13 +152,18 @@ def data() -> str:
             "The data set": [
                 Panel(
                     title="Clips by split", text="Of the data set that each run trains on.",
-                    unit="short", kind="number", width=12,
+                    unit="short", kind="number",
                     queries=[(of(m.DATASET_CLIPS, OF_RUN), "{{run}} {{split}}")],
                 ),
                 Panel(
                     title="Source videos", text="Kept, rejected or skipped when it was made.",
-                    unit="short", kind="number", width=12,
+                    unit="short", kind="number",
                     queries=[(of(m.DATASET_SOURCES, OF_RUN), "{{run}} {{outcome}}")],
+                ),
+                Panel(
+                    title="Clips set aside",
+                    text="By rank, since its start: they do not decode, and others stand in.",
+                    unit="none", queries=[(of(m.DATA_SET_ASIDE, OF_RANK), "{{run}} {{rank}}")],
                 ),
             ],
         },

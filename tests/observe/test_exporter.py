@@ -23,6 +23,7 @@ from vidgen.observe.metric_table import (
     SWEEP_TRIALS,
     TRIAL_STATES,
 )
+from vidgen.observe.run_metrics import About, RunMetrics
 from vidgen.observe.spool import merge
 
 
@@ -138,6 +139,22 @@ def test_a_row_with_one_state_and_totals_counted_elsewhere() -> None:
         'vidgen_sweep_best_score{metric="val_loss",sweep="s"} 0.5',
         'vidgen_data_read_bytes_total{rank="0",run="r"} 9.0',
     ]
+
+
+def test_what_a_rank_tells_of_its_data_comes_from_its_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("VIDGEN_METRICS_PORT", raising=False)
+    about = About(
+        run="r", rank=1, info={}, steps=9, step=lambda: 3, clips_per_step=4, my_clips=2.0
+    )  # fmt: skip
+    rank = RunMetrics(about)
+    rank.line(3, {"ready_batches": 4.0, "set_aside": 2.0, "loss": 0.5})
+    lines = rank._exporter.board.text().splitlines()
+    rank.close("done")
+    assert 'vidgen_data_ready_batches{rank="1",run="r"} 4.0' in lines
+    assert 'vidgen_data_set_aside_clips{rank="1",run="r"} 2.0' in lines
+    assert not any(line.startswith("vidgen_loss{") for line in lines)  # rank 0 tells it
 
 
 def test_merging_keeps_each_metric_together() -> None:

@@ -244,6 +244,11 @@ DATA_READY = _gauge(
     RANK,
     "Batches decoded ahead and waiting; 0 means that the data path is behind.",
 )
+DATA_SET_ASIDE = _gauge(
+    "vidgen_data_set_aside_clips",
+    RANK,
+    "Clips that the rank has set aside since its start, because they do not decode.",
+)
 CPU_SECONDS = _counter(
     "vidgen_process_cpu_seconds_total",
     RANK,

@@ -24,6 +24,7 @@ _MODEL = "model"  # the turn of families that have but one
 # Keys of a line that are one gauge each: of every rank, then of rank 0.
 _OF_RANKS = {
     "ready_batches": table.DATA_READY,
+    "set_aside": table.DATA_SET_ASIDE,
     "flops_per_s": table.FLOPS,
     "mfu": table.MFU,
 }
