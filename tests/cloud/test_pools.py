@@ -23,6 +23,7 @@ def test_pools_count_free_used_and_waited_for(cli: Cli, healthy: FakeKubernetes)
     assert (a100["nodes"], a100["free"], a100["used"], a100["pending"]) == (2, 6, 10, 8)
     assert a100["runs"] == {"run-a": 8, "": 2, "run-b": 8}
     assert a100["may_grow"] == 16
+    assert a100["gpu_memory"] == "40Gi"
     assert rows["v100-spot"]["nodes"] == 0
     shown = cli("pools").out
     assert "a100 (A100 40 GB), 32.77 USD a node-hour" in shown

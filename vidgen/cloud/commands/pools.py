@@ -40,6 +40,7 @@ def command(ctx: click.Context, output: str, platform_file: str | None) -> int:
                 "pool": name,
                 "gpu": pool.gpu or None,
                 "spot": pool.spot,
+                "gpu_memory": pool.gpu_memory,
                 "gpus_per_node": pool.gpus_per_node,
                 "nodes": now.nodes if known else None,
                 "max_nodes": pool.max_nodes,
