@@ -13,8 +13,9 @@ from moving import run_config
 
 from vidgen.config.data import DataConfig, SyntheticConfig
 from vidgen.config.run import RunConfig
-from vidgen.data.ensure import cache_folder, ensure_dataset
+from vidgen.data.ensure import ensure_dataset
 from vidgen.errors import DataError, StorageError
+from vidgen.storage.cache_folder import cache_folder
 
 PROGRAM = """
 import sys

@@ -172,7 +172,6 @@ def test_bad_input_fails_before_anything_is_generated(
     options: list[str], code: int, says: str, vidgen: Vidgen, runs: tuple[Path, Path],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     places = {"eval": runs[0] / "eval.json", "nowhere": tmp_path / "nowhere"}
     before = (runs[0] / "eval.json").read_bytes()
     found, _, err = vidgen("evaluate", runs[0], *[o.format(**places) for o in options])
@@ -191,7 +190,6 @@ def test_no_network_unless_asked(
         tried.append(address)
         raise OSError("no network here")
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: refuse(socket.socket(), a))
     assert vidgen("evaluate", runs[0])[0] == 0

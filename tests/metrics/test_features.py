@@ -86,7 +86,7 @@ def test_unknown_name() -> None:
 class TestWeights:
     @pytest.fixture(autouse=True)
     def _own_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("VIDGEN_CACHE", str(tmp_path / "cache"))
 
     @pytest.mark.parametrize("name", [n for n in EXTRACTORS if n not in BUILT_IN])
     def test_missing(self, name: str, tmp_path: Path) -> None:
@@ -129,7 +129,9 @@ class TestWeights:
         assert torch.equal(one(video), two(video))
         assert two.weights_hash == EXTRACTORS["r3d18"].weights.sha256  # type: ignore[union-attr]
         assert two.probabilities(video).sum().item() == pytest.approx(1, abs=1e-5)
-        assert [f.name for f in weights.cache_folder().iterdir()] == ["r3d_18-b3b3357e.pth"]
+        assert [f.name for f in (tmp_path / "cache" / weights.FOLDER).iterdir()] == [
+            "r3d_18-b3b3357e.pth"
+        ]
 
     def test_a_failed_download_leaves_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -140,7 +142,7 @@ class TestWeights:
         file.unlink()
         with pytest.raises(EvaluationError, match="could not download file://"):
             build_extractor("r3d18", download=True)
-        assert list(weights.cache_folder().iterdir()) == []
+        assert list((tmp_path / "cache" / weights.FOLDER).iterdir()) == []
 
     def test_torchscript_is_called_as_published(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,8 +16,8 @@ from vidgen.config.run import RunConfig
 from vidgen.errors import ConfigError, did_you_mean
 
 Options = TypeVar("Options", bound=BaseModel)
-Path_ = tuple[str | int, ...]  # a key's place in the document: ("train", "steps")
-Lines = dict[Path_, str]  # where each key was set: "shapes.yaml:12" or "--set"
+KeyPath = tuple[str | int, ...]  # a key's place in the document: ("train", "steps")
+Lines = dict[KeyPath, str]  # where each key was set: "shapes.yaml:12" or "--set"
 
 
 class YamlLoader(yaml.SafeLoader):
@@ -105,6 +105,21 @@ def dump(config: RunConfig) -> str:
     )
 
 
+def leaves(config: BaseModel) -> dict[str, Any]:
+    """A config's values by dotted key: {'train.steps': 1000, ...}."""
+    found: dict[str, Any] = {}
+
+    def walk(values: dict[str, Any], before: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                walk(value, f"{before}{key}.")
+            else:
+                found[f"{before}{key}"] = value
+
+    walk(config.model_dump(mode="json"), "")
+    return found
+
+
 def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     try:
         node = yaml.compose(text, Loader=YamlLoader)
@@ -121,7 +136,7 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     return values, lines
 
 
-def _index(node: yaml.Node | None, at: Path_, name: str, lines: Lines) -> None:
+def _index(node: yaml.Node | None, at: KeyPath, name: str, lines: Lines) -> None:
     """Record where each key stands; refuse keys given twice (YAML would silently keep the last)."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -175,7 +190,7 @@ def explain(
     """One pydantic error as one line: where, which key, what was expected."""
     # A key that is missing often follows from another that is wrong: that one is told first.
     first = min(error.errors(), key=lambda found: found["type"] == "missing")
-    at: Path_ = tuple(p for p in first["loc"])
+    at: KeyPath = tuple(p for p in first["loc"])
     key = ".".join(str(p) for p in at)
     where = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), name)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
@@ -194,7 +209,7 @@ def explain(
     return ConfigError(f"{where}: {subject}{message[0].lower()}{message[1:]}{shown}{more}")
 
 
-def _keys_at(at: Path_, values: dict[str, Any], root: type[BaseModel]) -> list[str]:
+def _keys_at(at: KeyPath, values: dict[str, Any], root: type[BaseModel]) -> list[str]:
     """Keys that a config model takes at a place."""
     kind: Any = root
     for part in at:

@@ -139,6 +139,10 @@ class SamplingConfig(Strict):
     batch_size: PositiveInt = 16
     """Videos generated at a time."""
 
+    def with_guidance(self, guidance: float | None) -> SamplingConfig:
+        """The same with another scale; None leaves it as it is."""
+        return self if guidance is None else self.model_copy(update={"guidance": guidance})
+
 
 class EvaluateConfig(Strict):
     """What `vidgen evaluate` measures by default."""

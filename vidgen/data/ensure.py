@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,11 +13,12 @@ from pathlib import Path
 from vidgen.config.data import SyntheticConfig
 from vidgen.config.prepare import PrepareOptions
 from vidgen.config.run import RunConfig
-from vidgen.data.dataset import Dataset, open_dataset
+from vidgen.data.dataset import Dataset, frame_rate, open_dataset
 from vidgen.data.manifest import SUMMARY, VERSION
 from vidgen.data.prepare import prepare
 from vidgen.errors import StorageError
 from vidgen.observe.bar import Tell, bar
+from vidgen.storage.cache_folder import cache_folder
 
 
 def ensure_dataset(config: RunConfig, *, tell: Tell | None = None) -> Dataset:
@@ -38,6 +38,11 @@ def ensure_dataset(config: RunConfig, *, tell: Tell | None = None) -> Dataset:
     return open_dataset(str(folder))
 
 
+def video_rate(config: RunConfig) -> float:
+    """Frames per second of a run's videos; asks the data set when the config leaves it to it."""
+    return config.data.fps or frame_rate(ensure_dataset(config).summary, config)
+
+
 def dataset_url(config: RunConfig) -> str | None:
     """Where a run's data set is; None for a synthetic one that this machine has not made."""
     if config.data.url is not None:
@@ -45,14 +50,6 @@ def dataset_url(config: RunConfig) -> str | None:
     assert config.data.synthetic is not None
     folder, _ = _place(config.data.synthetic)
     return str(folder) if (folder / SUMMARY).is_file() else None
-
-
-def cache_folder() -> Path:
-    """Where made data sets stay: VIDGEN_CACHE, or vidgen in the user's cache folder."""
-    if given := os.environ.get("VIDGEN_CACHE"):
-        return Path(given).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "vidgen"
 
 
 def _place(wanted: SyntheticConfig) -> tuple[Path, PrepareOptions]:

@@ -20,11 +20,10 @@ import torch
 from torch import Generator
 
 from vidgen.config.run import RunConfig, StorageConfig
-from vidgen.engine.generate import video_rate
-from vidgen.engine.load import load_model
+from vidgen.data.ensure import video_rate
+from vidgen.engine.load import load_here
 from vidgen.engine.peak_memory import peak_memory
 from vidgen.engine.samples import to_frames
-from vidgen.engine.weights import weights_step
 from vidgen.errors import ConfigError
 from vidgen.models.base import VideoModel
 from vidgen.observe.bar import Tell, nobody
@@ -123,9 +122,8 @@ def bench(
     Raises ConfigError when steps are given for a model that takes none.
     """
     folder = RunFolder(run, storage)
-    trained = weights_step(folder, step)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, config = load_model(run, step, storage=storage, device=device)
+    config = folder.config()
+    model, trained = load_here(folder, step, storage)
     scale = config.sampling.guidance if guidance is None else guidance
     fps = video_rate(config)
     sizes = sorted(set(batches or (1, config.sampling.batch_size)))
@@ -147,7 +145,7 @@ def bench(
     found = Bench(
         run=folder.url,
         step=trained,
-        device=_device_name(device),
+        device=_device_name(model.device),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         parameters=sum(weight.numel() for weight in model.parameters()),
@@ -167,7 +165,7 @@ def _time(
     model: VideoModel, config: RunConfig, *, batch: int, steps: int | None, calls: int,
     guidance: float, fps: float,
 ) -> Timing:  # fmt: skip
-    device = next(model.parameters()).device
+    device = model.device
     cond = blank_condition(model, config, batch).to(device)
     generator = Generator().manual_seed(0)
     with peak_memory(device) as peak:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from vidgen import __version__
-from vidgen.config.load import dump
+from vidgen.config.load import dump, leaves
 from vidgen.config.run import RunConfig
 from vidgen.data.dataset import Dataset, frame_rate
 from vidgen.data.ensure import ensure_dataset
@@ -93,20 +93,12 @@ def _check_continues(folder: RunFolder, config: RunConfig) -> None:
 
 
 def _fixed(config: RunConfig) -> dict[str, Any]:
-    """Leaves of a config that must not change, by dotted key."""
-    leaves: dict[str, Any] = {}
-
-    def walk(value: Any, at: str) -> None:
-        if at in _FREE:
-            return
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                walk(inner, f"{at}.{name}".lstrip("."))
-        else:
-            leaves[at] = value
-
-    walk(config.model_dump(mode="json"), "")
-    return leaves
+    """Values of a config that must not change, by dotted key."""
+    return {
+        key: value
+        for key, value in leaves(config).items()
+        if not any(key == free or key.startswith(f"{free}.") for free in _FREE)
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -14,9 +14,8 @@ from vidgen.data.encode import encode_mp4
 from vidgen.data.ensure import ensure_dataset
 from vidgen.data.loader import EvalBatch, eval_batches
 from vidgen.engine.evaluation import Evaluation, ScoredClip
-from vidgen.engine.generate import enlarge
 from vidgen.engine.held_out import HeldOut
-from vidgen.engine.load import load_model
+from vidgen.engine.load import load_here
 from vidgen.engine.measures import (
     CaptionAgreement,
     Continuation,
@@ -28,10 +27,9 @@ from vidgen.engine.measures import (
 )
 from vidgen.engine.objective import real_clips
 from vidgen.engine.reward_measure import Rewarded
-from vidgen.engine.samples import to_frames
+from vidgen.engine.samples import enlarge, to_frames
 from vidgen.engine.set_measures import Distribution, Temporal
 from vidgen.engine.values import write_values
-from vidgen.engine.weights import weights_step
 from vidgen.errors import ConfigError, EvaluationError
 from vidgen.metrics.features.base import Extractor
 from vidgen.metrics.features.table import build_extractor
@@ -89,9 +87,7 @@ def evaluate(
         clips_from = clips_from.model_copy(update={"url": data, "synthetic": None})
     config = config.model_copy(update={"data": clips_from})
     lookers = build_extractors(config.evaluate, extractors, weights or {}, download=download)
-    trained = weights_step(folder, step)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, _ = load_model(run, step, storage=storage, device=device)
+    model, trained = load_here(folder, step, storage)
     everything = HeldOut(
         dataset=ensure_dataset(config, tell=tell),
         config=config,
@@ -126,7 +122,7 @@ def evaluate(
         real = real_clips(everything.dataset, config, config.reward.real_clips)
         measures.append(Rewarded(config.reward, real, subject, storage))
     frames = config.data.frames
-    distributions = [Distribution(each, frames=frames, device=device) for each in lookers]
+    distributions = [Distribution(each, frames=frames, device=model.device) for each in lookers]
     _look_at_training(distributions, everything, tell)
     measures += distributions
     shown: list[ScoredClip] = []
@@ -203,10 +199,9 @@ def validation_loss(clips: HeldOut, model: VideoModel, subject: Subject, tell: T
     objective = build_objective(clips.config)
     objective.model = model
     objective.eval()
-    device = next(model.parameters()).device
     values: list[float] = []
     for held_out in clips.batches(model.conditions):
-        values += objective.validation_loss(held_out.batch.to(device)).total.tolist()
+        values += objective.validation_loss(held_out.batch.to(model.device)).total.tolist()
         tell("validation loss", len(values), len(clips))
     protocol = clips.protocol(model.conditions)
     return Setting(protocol=protocol, subject=subject).score(
@@ -224,8 +219,7 @@ def _sample(
 ) -> Tensor:
     """Videos for a batch's conditions, (B, C, T, H, W) on the CPU. Raises EvaluationError."""
     assert subject.guidance is not None
-    device = next(model.parameters()).device
-    batch = held_out.batch.to(device)
+    batch = held_out.batch.to(model.device)
     videos = model.beside(batch, guidance=subject.guidance, generator=generator).cpu()
     if not videos.isfinite().all():
         raise EvaluationError(
@@ -245,7 +239,7 @@ def _keep(
     for number, (row, pair) in enumerate(zip(held_out.rows, pairs, strict=False), start=first):
         names = [f"{prefix}/{number:03d}_{kind}.mp4" for kind in ("real", "generated")]
         for name, frames in zip(names, pair, strict=True):
-            folder.store.write(name, encode_mp4(enlarge(frames.numpy()), fps))
+            folder.store.write(name, encode_mp4(enlarge(frames).numpy(), fps))
         kept.append(
             ScoredClip(
                 real=names[0],

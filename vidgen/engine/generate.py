@@ -12,22 +12,19 @@ from typing import Any
 import torch
 from torch import Generator
 
-from vidgen.config.run import RunConfig, StorageConfig
-from vidgen.data.dataset import frame_rate
+from vidgen.config.run import StorageConfig
 from vidgen.data.encode import encode_mp4
-from vidgen.data.ensure import ensure_dataset
+from vidgen.data.ensure import video_rate
 from vidgen.data.picture import Frames
 from vidgen.engine.contact_sheet import contact_sheet
-from vidgen.engine.load import load_model
+from vidgen.engine.load import load_here
 from vidgen.engine.measures import LAST_FRAME, last_frame_repeated
 from vidgen.engine.prompts import Prompt, read_video
-from vidgen.engine.samples import sample_videos, to_frames
-from vidgen.engine.weights import weights_step
+from vidgen.engine.samples import enlarge, sample_videos, to_frames
 from vidgen.storage.open import open_store
 from vidgen.storage.run_folder import RunFolder
 
 SHEET, RECORD = "contact_sheet.png", "generated.json"
-VIEW_SIDE = 128  # pixels; smaller videos are enlarged by whole factors so that a person sees them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +78,15 @@ def generate(
     config = folder.config()
     fps = video_rate(config)
     cond = prompt.condition(config, fps=fps)  # before the model, so that a wrong prompt fails fast
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trained = weights_step(folder, step)
-    model, _ = load_model(run, step, storage=storage, device=device)
+    model, trained = load_here(folder, step, storage)
     each = n if n is not None else (4 if prompt.rows == 1 and model.random else 1)
-    sampling = config.sampling
-    if guidance is not None:
-        sampling = sampling.model_copy(update={"guidance": guidance})
-    cond = cond.map(lambda value: value.repeat_interleave(each, 0).to(device))
+    sampling = config.sampling.with_guidance(guidance)
+    cond = cond.map(lambda value: value.repeat_interleave(each, 0))
     generator = Generator().manual_seed(seed)
     if source is not None:
         before = read_video(source, config, fps=fps)[None].expand(each * prompt.rows, *(-1,) * 4)
         videos = model.edit(
-            before.to(device), cond, strength=strength, guidance=sampling.guidance,
+            before, cond, strength=strength, guidance=sampling.guidance,
             generator=generator,
         ).cpu()  # fmt: skip
     else:
@@ -101,13 +94,14 @@ def generate(
             model, cond, each * prompt.rows, sampling=sampling, generator=generator
         )
     captions = [text for text in prompt.captions or ("",) for _ in range(each)]
-    frames: list[Frames] = list(to_frames(videos).numpy())
+    made = to_frames(videos)
+    frames: list[Frames] = list(made.numpy())
 
     when = time.strftime("%Y%m%d-%H%M%S")
     store = open_store(out or f"generated/{config.name}-{when}", storage)
     files = [f"video_{index:03d}.mp4" for index in range(len(frames))]
-    for file, video in zip(files, frames, strict=True):
-        store.write(file, encode_mp4(enlarge(video), fps))
+    for file, video in zip(files, made, strict=True):
+        store.write(file, encode_mp4(enlarge(video).numpy(), fps))
     titles = [caption or _title(prompt) for caption in captions]
     if cond.past is not None:  # beside it, what a prediction has to be better than
         still = last_frame_repeated(cond.past[:1], config.data.frames)
@@ -132,17 +126,6 @@ def generate(
     store.write(RECORD, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
     untold = [name for name in config.model.conditions if name not in prompt.given()]
     return Generated(url=store.url, files=files, untold=untold, record=record)
-
-
-def video_rate(config: RunConfig) -> float:
-    """Frames per second of a run's videos; asks the data set when the config leaves it to it."""
-    return config.data.fps or frame_rate(ensure_dataset(config).summary, config)
-
-
-def enlarge(frames: Frames) -> Frames:
-    """Small (T, H, W, 3) frames, enlarged by the largest whole factor that fits VIEW_SIDE."""
-    times = max(1, VIEW_SIDE // max(frames.shape[1:3]))
-    return frames.repeat(times, axis=1).repeat(times, axis=2)
 
 
 def _title(prompt: Prompt) -> str:

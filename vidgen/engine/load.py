@@ -11,6 +11,7 @@ from vidgen.config.run import RunConfig, StorageConfig
 from vidgen.engine.checkpoint import load_checkpoint
 from vidgen.engine.distributed import Ranks
 from vidgen.engine.export import is_exported
+from vidgen.engine.weights import weights_step
 from vidgen.errors import CheckpointError
 from vidgen.models.base import VideoModel, build_objective
 from vidgen.storage.run_folder import EXPORT, RunFolder
@@ -57,6 +58,16 @@ def load_model(
         tree = {"objective": others, "ema": averaged}
         load_checkpoint(folder, lambda: tree, Ranks(), say=_warn, step=step)
     return model.to(device).eval(), config
+
+
+def load_here(
+    folder: RunFolder, step: int | None, storage: StorageConfig | None
+) -> tuple[VideoModel, int]:
+    """`load_model` onto this machine's GPU, or its CPU, and the step the weights are from."""
+    trained = weights_step(folder, step)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, _ = load_model(folder.url, step, storage=storage, device=device)
+    return model, trained
 
 
 def _warn(text: str) -> None:

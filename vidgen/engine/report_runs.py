@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidgen import __version__
+from vidgen.config.load import leaves
 from vidgen.config.run import RunConfig, StorageConfig
 from vidgen.engine.compare import Comparison, compare
 from vidgen.engine.evaluation import Evaluation
@@ -194,23 +195,13 @@ def _over_runs(found: list[_Run]) -> list[Spread]:
 
 def _differing(found: list[_Run]) -> list[list[str]]:
     """Keys whose values are not the same in all configs, with the value of each run."""
-    flat = [_flat(run.config.model_dump(mode="json")) for run in found]
+    flat = [leaves(run.config) for run in found]
     keys = dict.fromkeys(key for each in flat for key in each)
     return [
         [key, *(str(each.get(key, "-")) for each in flat)]
         for key in keys
         if key.partition(".")[0] not in _OWN and len({str(each.get(key)) for each in flat}) > 1
     ]
-
-
-def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            found |= _flat(inner, f"{before}{key}.")
-        else:
-            found[f"{before}{key}"] = inner
-    return found
 
 
 def _likes(found: list[_Run]) -> list[Likes]:

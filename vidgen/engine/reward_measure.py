@@ -11,13 +11,14 @@ from torch import Generator, Tensor
 from vidgen.config.reward import RewardConfig
 from vidgen.config.run import StorageConfig
 from vidgen.data.loader import EvalBatch
-from vidgen.engine.load import load_model
+from vidgen.engine.load import load_here
 from vidgen.engine.measures import GENERATED, GROUND_TRUTH, Setting
 from vidgen.errors import VidgenError
 from vidgen.metrics.interval import mean_interval
 from vidgen.metrics.score import Score, Subject
 from vidgen.models.base import VideoModel
 from vidgen.rl.score import Scorer
+from vidgen.storage.run_folder import RunFolder
 
 START = "the start"
 
@@ -39,7 +40,7 @@ class Rewarded:
         self.found: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
         self.start: VideoModel | None = None
         try:
-            self.start, _ = load_model(reward.start, storage=storage)
+            self.start, _ = load_here(RunFolder(reward.start, storage), None, storage)
         except VidgenError as error:  # a run may be looked at where its start is not
             self.lost = f"rewards of the start are left out: {error}"
         assert subject.seed is not None
@@ -52,7 +53,7 @@ class Rewarded:
         if self.start is not None:
             kinds[START] = self.start.beside(
                 held_out.batch, guidance=self.guidance, generator=self.noise
-            )
+            ).cpu()
         for kind, videos in kinds.items():
             scores = self.scorer(videos, held_out.batch.cond)
             self.found[kind, "reward"].append(self.scorer.weighted(scores))

@@ -21,7 +21,7 @@ from vidgen.storage.run_folder import REAL_SAMPLES, RunFolder, step_name
 from vidgen.types import Condition, to_uint8
 
 _GAP = 2  # pixels between the videos of a grid
-_SIDE = 128  # pixels; smaller videos are enlarged by whole factors so that a person sees them
+VIEW_SIDE = 128  # pixels; smaller videos are enlarged by whole factors so that a person sees them
 
 
 def write_samples(
@@ -135,6 +135,12 @@ def to_frames(videos: Tensor) -> Tensor:
     return to_uint8(videos).permute(0, 2, 3, 4, 1).contiguous()
 
 
+def enlarge(frames: Tensor) -> Tensor:
+    """Small (..., H, W, C) frames, enlarged by the largest whole factor that fits VIEW_SIDE."""
+    times = max(1, VIEW_SIDE // max(frames.shape[-3:-1]))
+    return frames.repeat_interleave(times, -3).repeat_interleave(times, -2)
+
+
 def columns(n: int) -> int:
     """How many videos stand side by side in a grid of n: nearly a square, full where it can be."""
     least = math.ceil(math.sqrt(n))
@@ -144,11 +150,9 @@ def columns(n: int) -> int:
 
 def grid(videos: Tensor) -> Tensor:
     """(n, C, T, H, W) in [-1, 1] as one video, (T, H', W', 3) uint8, row by row."""
-    frames = to_frames(videos)
+    frames = enlarge(to_frames(videos))
     n, t, h, w, c = frames.shape
-    times = max(1, _SIDE // max(h, w))
-    frames = frames.repeat_interleave(times, 2).repeat_interleave(times, 3)
-    h, w = h * times + _GAP, w * times + _GAP
+    h, w = h + _GAP, w + _GAP
     across = columns(n)
     down = math.ceil(n / across)
     sheet = torch.full((t, down * h - _GAP, across * w - _GAP, c), 255, dtype=torch.uint8)

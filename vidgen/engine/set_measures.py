@@ -34,7 +34,9 @@ class Distribution:
         device: where it does.
     """
 
-    def __init__(self, extractor: Extractor, *, frames: int, device: str = "cpu") -> None:
+    def __init__(
+        self, extractor: Extractor, *, frames: int, device: torch.device | str = "cpu"
+    ) -> None:
         self.extractor, self.device = extractor.to(device), device
         self.per_video = frames if extractor.per == "frame" else 1
         self.scorer = DistributionScorer(extractor.name)

@@ -21,10 +21,10 @@ from torch import Generator
 
 from vidgen.config.run import StorageConfig
 from vidgen.data.encode import encode_mp4
-from vidgen.engine.generate import RECORD, video_rate
-from vidgen.engine.load import load_model
+from vidgen.data.ensure import video_rate
+from vidgen.engine.generate import RECORD
+from vidgen.engine.load import load_here
 from vidgen.engine.samples import sample_videos, to_frames
-from vidgen.engine.weights import weights_step
 from vidgen.errors import ConfigError, NotFoundInStore
 from vidgen.observe.bar import Tell, nobody
 from vidgen.storage.base import Store
@@ -81,12 +81,8 @@ def export_vbench(
         )
     wanted = read_prompts(prompts, n)
     fps = video_rate(config)
-    trained = weights_step(folder, step)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, _ = load_model(run, step, storage=storage, device=device)
-    sampling = config.sampling
-    if guidance is not None:
-        sampling = sampling.model_copy(update={"guidance": guidance})
+    model, trained = load_here(folder, step, storage)
+    sampling = config.sampling.with_guidance(guidance)
     store = open_store(out, storage)
     record = {
         "run": folder.url,
@@ -105,7 +101,7 @@ def export_vbench(
         if not all(each.file(number) in there for number in range(each.videos)):
             made = sample_videos(
                 model,
-                Condition(text=encode_text([each.prompt] * each.videos)).to(device),
+                Condition(text=encode_text([each.prompt] * each.videos)),
                 each.videos,
                 sampling=sampling,
                 generator=Generator().manual_seed(_noise(seed, each.prompt)),

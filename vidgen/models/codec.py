@@ -18,7 +18,7 @@ from vidgen.config.codec import CodecConfig
 from vidgen.config.families import package_of
 from vidgen.errors import ModelError
 from vidgen.models.base import VideoModel, VideoSpec
-from vidgen.types import Batch
+from vidgen.types import Batch, to_uint8
 
 
 class Codec(VideoModel):
@@ -123,7 +123,7 @@ class KnownLatents:
 
 def content_keys(video: Tensor) -> list[bytes]:
     """What each of (B, C, T, H, W) videos in [-1, 1] shows, in 32 bytes."""
-    pixels = ((video + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().contiguous()
+    pixels = to_uint8(video).cpu().contiguous()
     size = str(tuple(video.shape[1:])).encode()
     return [hashlib.sha256(size + row.numpy().tobytes()).digest() for row in pixels]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vidgen.config.load import dump
+from vidgen.config.load import dump, leaves
 from vidgen.config.observe import MlflowConfig, WandbConfig
 from vidgen.config.run import RunConfig
 from vidgen.errors import ConfigError
@@ -20,6 +20,7 @@ from vidgen.storage.local import LocalStore
 from vidgen.storage.run_folder import RunFolder
 
 _UPLOAD_EVERY_S = 60.0
+_LONGEST = 500  # characters of a value that MLflow takes
 _TAG = "vidgen.run"  # finds the MLflow run of a run folder that goes on
 
 
@@ -104,8 +105,9 @@ class Mlflow(Sink):
             return
         made = self._client.create_run(experiment, tags={_TAG: folder.url}, run_name=config.name)
         self._run = made.info.run_id
-        for name, value in _flat(config.model_dump(mode="json")).items():
-            self._client.log_param(self._run, name, value)
+        for name, value in leaves(config).items():
+            if value is not None:
+                self._client.log_param(self._run, name, str(value)[:_LONGEST])
 
     def line(self, step: int, values: Mapping[str, float]) -> None:
         now = int(time.time() * 1e3)
@@ -140,14 +142,3 @@ class Wandb(Sink):
 
     def close(self, outcome: Outcome) -> None:
         self._run.finish(exit_code=int(outcome not in ("done", "interrupted")))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """{'train.steps': '1000', ...}; MLflow takes values of up to 500 characters."""
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            flat[f"{prefix}{name}"] = str(value)[:500]
-    return flat

@@ -11,7 +11,9 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from vidgen.errors import EvaluationError
+from vidgen.storage.cache_folder import cache_folder
 
+FOLDER = "weights"  # of the cache folder
 _CHUNK = 1 << 20
 
 
@@ -32,19 +34,13 @@ class Weights:
     url: str
 
 
-def cache_folder() -> Path:
-    """Where downloaded weights are kept: $XDG_CACHE_HOME or ~/.cache, then vidgen/weights."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "vidgen" / "weights"
-
-
 def find(weights: Weights, *, extractor: str, path: Path | None, download: bool) -> Path:
     """The weights file, hash checked: `path`, else an earlier download, else a new one if asked.
 
     Raises:
         EvaluationError: missing, of another hash, or the download failed.
     """
-    kept = cache_folder() / weights.file
+    kept = cache_folder() / FOLDER / weights.file
     if path is None and not kept.is_file():
         if not download:
             raise EvaluationError(
