@@ -33,7 +33,9 @@ def kernel_distance(real: Tensor, fake: Tensor, *, degree: int = 3) -> float:
 
     def total(x: Tensor, y: Tensor) -> Tensor:
         at_once = max(1, _PAIRS // len(y))
-        parts = [((rows @ y.T / x.shape[1] + 1) ** degree).sum() for rows in x.split(at_once)]
+        parts = [
+            ((rows @ y.T / x.shape[1] + 1) ** degree).sum() for rows in torch.split(x, at_once)
+        ]
         return torch.stack(parts).sum()
 
     def diagonal(x: Tensor) -> Tensor:

@@ -48,7 +48,9 @@ def manifolds(real: Tensor, fake: Tensor, *, k: int = NEIGHBOURS) -> Coverage:
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
     nearest = torch.full((len(real),), torch.inf, dtype=torch.float64, device=real.device)
     at_once = _rows(real)
-    for rows, radius in zip(fake.split(at_once), fake_radius.split(at_once), strict=True):
+    for rows, radius in zip(
+        torch.split(fake, at_once), torch.split(fake_radius, at_once), strict=True
+    ):
         distance = _distances(rows, real)  # (rows, N)
         hit = distance <= real_radius
         precise += int(hit.any(1).sum())
@@ -120,7 +122,7 @@ def copies(fake: Tensor, train: Tensor, held_out: Tensor, *, quantile: float = 0
 
 
 def _nearest(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
-    found = [_distances(rows, among).min(1) for rows in x.split(_rows(among))]
+    found = [_distances(rows, among).min(1) for rows in torch.split(x, _rows(among))]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
