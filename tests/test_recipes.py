@@ -19,11 +19,12 @@ def test_recipe_loads_and_round_trips(name: str) -> None:
     assert parse_run(dump(config), name) == config
 
 
-CODECS = {
-    "runs/shapes-vae": "shapes-vae",
-    "runs/shapes-vae-tokens": "shapes-vae-tokens",
-    "runs/clips-vae-a100": "clips-vae-a100",
-    "runs/clips-vae-tokens-a100": "clips-vae-tokens-a100",
+CODECS = {  # the recipe, and settings, that make each
+    "runs/shapes-vae": ("shapes-vae",),
+    "runs/shapes-vae-64": ("shapes-vae-tokens", "model.shrink=[[2,2,2]]"),
+    "runs/shapes-vae-tokens": ("shapes-vae-tokens",),
+    "runs/clips-vae-a100": ("clips-vae-a100",),
+    "runs/clips-vae-tokens-a100": ("clips-vae-tokens-a100",),
 }
 
 
@@ -32,7 +33,8 @@ def with_known_codec(config: RunConfig) -> RunConfig:
     codec = getattr(config.model, "codec", None)
     if codec is None:
         return config
-    known = codec.model_copy(update={"model": load_run(CODECS[codec.run]).model})
+    recipe, *settings = CODECS[codec.run]
+    known = codec.model_copy(update={"model": load_run(recipe, settings).model})
     model = type(config.model).model_validate(config.model.model_dump() | {"codec": known})
     data = config.data
     model.check_video(frames=data.frames, height=data.height, width=data.width)
