@@ -63,9 +63,10 @@ def recipes(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("recipe", "family", "clip", "what it does", box=None, pad_edge=False)
+    names = Column("recipe", no_wrap=True)  # a name is there to be copied
+    table = Table(names, "family", "clip", "what it does", box=None, pad_edge=False)
     for each, config in loaded.items():
         data = config.data
         size = f"{data.frames}x{data.height}x{data.width}"
