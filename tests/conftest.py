@@ -102,14 +102,28 @@ def s3_bucket(
     return s3_server.make_bucket(f"test-{abs(hash(request.node.nodeid)):x}")
 
 
+_CLIPS = Path(os.environ.get("VIDGEN_TEST_CLIPS") or Path(__file__).parents[2] / "shared" / "clips")
+
+
 @pytest.fixture(scope="session")
 def real_clips() -> Path:
     """The folder of real video files with captions.csv."""
-    given = os.environ.get("VIDGEN_TEST_CLIPS")
-    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "clips"
-    if not (folder / "captions.csv").is_file():
-        pytest.skip(f"no real clips in {folder}: set VIDGEN_TEST_CLIPS to a folder of videos")
-    return folder
+    if not (_CLIPS / "captions.csv").is_file():
+        pytest.skip(f"no real clips in {_CLIPS}: set VIDGEN_TEST_CLIPS to a folder of videos")
+    return _CLIPS
+
+
+@pytest.fixture
+def real_clip(real_clips: Path, clip_name: str) -> Path:
+    """Each of the real video files, a test each."""
+    return real_clips / clip_name
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "clip_name" in metafunc.fixturenames:
+        found = sorted(_CLIPS.glob("*.*")) if (_CLIPS / "captions.csv").is_file() else []
+        names = [path.name for path in found if path.suffix not in (".csv", ".md")]
+        metafunc.parametrize("clip_name", names or ["no real clips"])
 
 
 def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
