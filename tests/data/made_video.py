@@ -27,6 +27,7 @@ class Recipe:
     Attributes:
         gaps: ticks of 1/30 s between frames, repeated; (1,) is a constant rate.
         shift: ticks added to all times; negative ones are cut off by an edit list in MP4.
+        scenes: pictures that take turns, so that encoders refer further back.
     """
 
     container: str
@@ -41,13 +42,15 @@ class Recipe:
     pixel_shape: Fraction = Fraction(1)
     size: tuple[int, int] = (48, 64)
     pix_fmt: str = "yuv420p"
+    scenes: int = 1
     options: dict[str, str] = field(default_factory=dict)
 
 
 def make_video(path: Path, recipe: Recipe) -> Path:
     """Encode moving noise, so that every frame differs from every other."""
     height, width = recipe.size
-    base = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    shape = (recipe.scenes, height, width, 3)
+    scenes = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     with av.open(str(path), "w", format=recipe.container) as container:
         stream: Any = container.add_stream(recipe.codec, rate=30, options=_options(recipe))
         stream.height, stream.width = recipe.size
@@ -65,7 +68,7 @@ def make_video(path: Path, recipe: Recipe) -> Path:
             _open_at_normal_priority(context)
         tick = 0
         for number in range(recipe.frames):
-            array = np.roll(base, (number, 2 * number), (0, 1))
+            array = np.roll(scenes[number % recipe.scenes], (number, 2 * number), (0, 1))
             frame = av.VideoFrame.from_ndarray(array, format="rgb24")
             frame.pts, frame.time_base = tick, Fraction(1, 30)
             tick += recipe.gaps[number % len(recipe.gaps)]

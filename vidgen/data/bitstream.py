@@ -9,11 +9,10 @@ ITU-T H.264 7.3.1, 7.4.1, D.1.8; H.265 7.4.2.2; H.263 5.1; ISO 14496-2 6.2.5 (MP
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-View = memoryview
-
-_START = b"\0\0\1"
+from vidgen.data.bits import Bits, View, by_start_code, framing
+from vidgen.data.references import References
 
 
 class Bitstream:
@@ -25,7 +24,8 @@ class Bitstream:
     """
 
     def __init__(self, codec: str, extradata: bytes) -> None:
-        self._units = _framing(codec, extradata)
+        self._units = framing(codec, extradata)
+        self._references = References(extradata) if codec == "h264" else None
         # Pictures of the highest temporal layer only are free of references; 0 means unknown.
         self._top_layer = _hevc_layers(extradata) if codec == "hevc" else 0
         self._disposable: Callable[[View], bool] | None = {
@@ -52,6 +52,27 @@ class Bitstream:
     def disposable(self, packet: View, listed: bool = False) -> bool:
         """No other picture refers to this packet's; `listed` says what its container thinks."""
         return self._disposable(packet) if self._disposable is not None else listed
+
+    def needed(
+        self, packets: Sequence[View], listed: Sequence[bool], asked: set[int]
+    ) -> tuple[set[int], bool]:
+        """Which packets of a run are to be decoded to get those asked.
+
+        Args:
+            packets: in decoding order, from one where decoding can start.
+            listed: which of them the container calls disposable.
+            asked: their places.
+
+        Returns:
+            Places, and whether references were followed to find them; without that they are all
+            that others may refer to.
+        """
+        if self._references is not None:
+            followed = self._references.needed(packets, asked)
+            if followed is not None:
+                return followed, True
+        pairs = enumerate(zip(packets, listed, strict=True))
+        return {at for at, pair in pairs if at in asked or not self.disposable(*pair)}, False
 
     def can_start(self, packet: View) -> bool:
         """From here on the pictures come out as they do when decoding from the beginning."""
@@ -80,7 +101,7 @@ class Bitstream:
                 if frames is not None:
                     return frames == 0  # more: the picture heals gradually, and not exactly
             if kind == 1:
-                bits = _Bits(bytes(unit[1:33]))
+                bits = Bits(bytes(unit[1:33]))
                 bits.ue()  # first_mb_in_slice
                 if bits.ue() % 5 != 2:  # slice_type, I
                     return False
@@ -109,43 +130,12 @@ def _hevc_layers(extradata: bytes) -> int:
     """Temporal layers of an HEVC stream, from hvcC or from a video parameter set; 0 if unknown."""
     if extradata[:1] == b"\1":
         return extradata[21] >> 3 & 7 if len(extradata) > 22 else 0
-    for unit in _by_start_code(memoryview(extradata)):
+    for unit in by_start_code(memoryview(extradata)):
         if unit[0] >> 1 & 63 == 32:  # VPS
-            bits = _Bits(bytes(unit[2:6]))
+            bits = Bits(bytes(unit[2:6]))
             bits.u(4 + 1 + 1 + 6)
             return bits.u(3) + 1
     return 0
-
-
-def _framing(codec: str, extradata: bytes) -> Callable[[View], Iterator[View]]:
-    """How the units of a packet are told apart: by start codes, or by length fields."""
-    if extradata[:1] == b"\1" and codec in ("h264", "hevc"):
-        at = 4 if codec == "h264" else 21
-        if len(extradata) > at:
-            width = (extradata[at] & 3) + 1
-            return lambda packet: _by_length(packet, width)
-    return _by_start_code
-
-
-def _by_length(packet: View, width: int) -> Iterator[View]:
-    at, end = 0, len(packet)
-    while at + width + 2 <= end:
-        length = int.from_bytes(packet[at : at + width], "big")
-        at += width
-        if length >= 2:
-            yield packet[at : at + length]
-        at += length
-
-
-def _by_start_code(packet: View) -> Iterator[View]:
-    data = bytes(packet)
-    at = data.find(_START)
-    while at >= 0:
-        following = data.find(_START, at + 3)
-        unit = packet[at + 3 : following if following >= 0 else len(data)]
-        if len(unit) >= 2:
-            yield unit
-        at = following
 
 
 def _recovery_frames(payload: bytes) -> int | None:
@@ -161,35 +151,9 @@ def _recovery_frames(payload: bytes) -> int | None:
             size, at = size + 255, at + 1
         size, at = size + (data[at] if at < len(data) else 0), at + 1
         if kind == 6:
-            return _Bits(data[at : at + size]).ue()
+            return Bits(data[at : at + size]).ue()
         at += size
     return None
-
-
-class _Bits:
-    """Bits from the front of a unit; zeros past its end."""
-
-    def __init__(self, data: bytes, *, escaped: bool = True) -> None:
-        data = data.replace(b"\0\0\3", b"\0\0") if escaped else data
-        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
-
-    def u(self, count: int) -> int:
-        """u(n)"""
-        self._left -= count
-        return self._value >> self._left & ((1 << count) - 1) if self._left >= 0 else 0
-
-    def ue(self) -> int:
-        """ue(v)"""
-        if self._left <= 0:
-            return 0
-        rest = self._value & ((1 << self._left) - 1)
-        zeros = self._left - rest.bit_length()
-        length = 2 * zeros + 1
-        if length > self._left:
-            self._left = 0
-            return 0
-        self._left -= length
-        return (rest >> self._left) - 1
 
 
 def _mpeg4_types(packet: View) -> list[int]:
@@ -230,7 +194,7 @@ def _after(packet: View, code: bytes, skip: int) -> Iterator[int]:
 
 
 def _h263_can_start(packet: View) -> bool:
-    bits = _Bits(bytes(packet[:12]), escaped=False)
+    bits = Bits(bytes(packet[:12]), escaped=False)
     bits.u(22 + 8 + 5)  # start code, temporal reference, five flags
     if bits.u(3) != 7:  # source format
         return bits.u(1) == 0  # intra
@@ -248,7 +212,7 @@ def _vp8_can_start(packet: View) -> bool:
 
 
 def _vp9_can_start(packet: View) -> bool:
-    bits = _Bits(bytes(packet[:2]), escaped=False)
+    bits = Bits(bytes(packet[:2]), escaped=False)
     bits.u(2)  # frame_marker
     if bits.u(1) + 2 * bits.u(1) == 3:  # profile
         bits.u(1)

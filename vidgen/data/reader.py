@@ -274,23 +274,43 @@ class ClipReader:
         self, source: Source, run: Run, data: Callable[[int], memoryview], clip: ClipFrames
     ) -> None:
         context, bits = self._decoder(source.codec)
-        if run.start > 0 and not bits.can_start(data(run.start)):
+        packets = [data(row) for row in range(run.start, run.stop)]
+        if run.start > 0 and not bits.can_start(packets[0]):
             raise _NoStart(run.start)
         left = {row for row in clip.slots if run.start <= row < run.stop}
+        every = set(range(len(packets)))
+        chosen, followed = every, False
+        if self.skip_disposable:
+            listed = (source.packets.flags[run.start : run.stop] & DISPOSABLE).astype(bool).tolist()
+            chosen, followed = bits.needed(packets, listed, {row - run.start for row in left})
+        error = self._feed(context, source, run.start, packets, chosen, left, clip)
+        if left and followed:  # a stream that breaks its own rules
+            error = self._feed(context, source, run.start, packets, every, left, clip)
+        else:
+            self.stats.passed_by += len(every) - len(chosen)
+        if left:
+            raise _Missing(sorted(left), run.start, error)
+
+    def _feed(
+        self,
+        context: Any,
+        source: Source,
+        start: int,
+        packets: list[memoryview],
+        chosen: set[int],
+        left: set[int],
+        clip: ClipFrames,
+    ) -> str:
+        """Decode the chosen packets; take rows that are left, and strike them out. The error."""
         flags = source.packets.flags
         error = ""
-        for row in [*range(run.start, run.stop), None]:
+        for at in [*sorted(chosen), None]:
             packet: Any = None  # at the end: hand out what is held back
-            if row is not None:
-                view = data(row)
-                listed = bool(flags[row] & DISPOSABLE)
-                if self.skip_disposable and row not in left and bits.disposable(view, listed):
-                    self.stats.passed_by += 1
-                    continue
-                packet = av.Packet(len(view))  # a copy, since decoders read past the end
-                packet.update(view)
-                packet.pts = row  # comes back with the picture
-                packet.is_keyframe = bool(flags[row] & KEY)
+            if at is not None:
+                packet = av.Packet(len(packets[at]))  # a copy, since decoders read past the end
+                packet.update(packets[at])
+                packet.pts = start + at  # comes back with the picture
+                packet.is_keyframe = bool(flags[start + at] & KEY)
             try:
                 for frame in context.decode(packet):
                     if frame.pts in left and not frame.is_corrupt:
@@ -302,8 +322,7 @@ class ClipReader:
                 break
         context.flush_buffers()
         context.reorder_depth = source.codec.reorder
-        if left:
-            raise _Missing(sorted(left), run.start, error)
+        return error
 
     def _decoder(self, codec: Codec) -> tuple[Any, Bitstream]:
         """An open decoder, reused where the parameters are the same."""
