@@ -31,6 +31,22 @@ def nearest(source: Source, seconds: Sequence[Fraction]) -> Rows:
     return source.packets.shown[np.searchsorted(middles, np.array(halves), side="left")]
 
 
+def clip_rows(
+    source: Source,
+    start_s: float | Fraction,
+    frames: int,
+    stride: int | None,
+    fps: float | Fraction | None,
+) -> Rows:
+    """The pictures of a clip, by stride or by rate. Raises DataError past the end."""
+    if (stride is None) == (fps is None):
+        raise ValueError("give stride or fps")
+    if stride is not None:
+        return rows_by_stride(source, start_s=start_s, frames=frames, stride=stride)
+    assert fps is not None
+    return rows_at_rate(source, start_s=start_s, frames=frames, fps=fps)
+
+
 def rows_at_rate(
     source: Source, *, start_s: float | Fraction, frames: int, fps: float | Fraction
 ) -> Rows:

@@ -26,7 +26,7 @@ from vidgen.data.demux import MAX_PIXELS, open_demuxer
 from vidgen.data.indexing import stream_packets
 from vidgen.data.packets import DISPOSABLE, HIDDEN, KEY, Codec, Packets, Source
 from vidgen.data.picture import Box, ClipFrames, Fit, Frames, Scaler
-from vidgen.data.plan import Rows, Run, byte_spans, rows_at_rate, rows_by_stride, runs
+from vidgen.data.plan import Rows, Run, byte_spans, clip_rows, runs
 from vidgen.data.ranges import RangeFile
 from vidgen.data.reasons import Reason, Rejected
 from vidgen.storage.base import Store
@@ -113,7 +113,7 @@ class ClipReader:
             return {}
         packets, no_start = self._known(source)
         seen = source if packets is source.packets else replace(source, packets=packets)
-        rows = _rows(seen, start_s, frames, stride, fps)
+        rows = clip_rows(seen, start_s, frames, stride, fps)
         spans = byte_spans(packets, runs(packets, rows, no_start=no_start))
         if sum(end - start for start, end in spans) > _BATCH:
             return {}
@@ -153,7 +153,7 @@ class ClipReader:
         earlier: frozenset[int] = frozenset()  # key packets passed over to see whether that helps
         while True:
             seen = source if packets is source.packets else replace(source, packets=packets)
-            rows = _rows(seen, start_s, frames, stride, fps)
+            rows = clip_rows(seen, start_s, frames, stride, fps)
             try:
                 clip = self._decode(seen, rows, scaler, no_start | earlier, fetched or {})
             except _NoStart as found:
@@ -336,18 +336,3 @@ class ClipReader:
                 self._decoders.popitem(last=False)
         self._decoders.move_to_end(codec)
         return self._decoders[codec]
-
-
-def _rows(
-    source: Source,
-    start_s: float | Fraction,
-    frames: int,
-    stride: int | None,
-    fps: float | Fraction | None,
-) -> Rows:
-    if (stride is None) == (fps is None):
-        raise ValueError("give stride or fps")
-    if stride is not None:
-        return rows_by_stride(source, start_s=start_s, frames=frames, stride=stride)
-    assert fps is not None
-    return rows_at_rate(source, start_s=start_s, frames=frames, fps=fps)
