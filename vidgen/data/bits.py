@@ -65,13 +65,12 @@ class Bits:
         if self._left <= 0:
             return 0
         rest = self._value & ((1 << self._left) - 1)
-        zeros = self._left - rest.bit_length()
-        length = 2 * zeros + 1
-        if length > self._left:
+        after = 2 * rest.bit_length() - self._left - 1  # as many zeros in front as bits behind a 1
+        if after < 0:
             self._left = 0
             return 0
-        self._left -= length
-        return (rest >> self._left) - 1
+        self._left = after
+        return (rest >> after) - 1
 
     def se(self) -> int:
         """se(v)"""

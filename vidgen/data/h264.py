@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vidgen.data.bits import Bits, View, by_start_code
 
 _CHROMA_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 134, 135, 138, 139}
-_HEADERS = (40, 400)  # bytes that hold nearly all slice headers, and all
+_KINDS = {0: "P", 1: "B", 2: "I"}
+_HEADERS = (25, 400)  # bytes that hold nearly all slice headers, and all
 
 
 class Unknown(Exception):
@@ -41,8 +43,7 @@ class PictureSet:
     redundant: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Slice:
+class Slice(NamedTuple):
     """Of a slice header (7.3.3).
 
     Attributes:
@@ -106,7 +107,7 @@ class ParameterSets:
 
     def _slice(self, bits: Bits, *, idr: bool, reference: bool) -> Slice:
         bits.ue()  # first_mb_in_slice
-        kind = {0: "P", 1: "B", 2: "I"}.get(bits.ue() % 5)
+        kind = _KINDS.get(bits.ue() % 5)
         picture = self._pictures.get(bits.ue())
         if kind is None or picture is None or picture.sequence not in self._sequences:
             raise Unknown
@@ -127,7 +128,8 @@ class ParameterSets:
             lists = bits.ue() + 1, bits.ue() + 1 if kind == "B" else 0
         if kind == "P":
             lists = lists[0], 0
-        changes = [_changes(bits) if length else [] for length in lists]
+        changes0 = _changes(bits) if lists[0] else []
+        changes1 = _changes(bits) if lists[1] else []
         if picture.weighted if kind == "P" else picture.weighted_b and kind == "B":
             _skip_weights(bits, lists, colour=sequence.chroma != 0 and not sequence.planes)
         dropped = _marking(bits, idr) if reference else None
@@ -142,7 +144,7 @@ class ParameterSets:
             poc_lsb=poc_lsb,
             bottom_delta=bottom_delta,
             lists=lists,
-            changes=(changes[0], changes[1]),
+            changes=(changes0, changes1),
             dropped=dropped,
         )
 

@@ -102,7 +102,7 @@ class References:
                     sets.take(unit)
                     inside = True
             else:
-                if not slices or any(each.picture != slices[0].picture for each in slices):
+                if not slices or any(each.picture != slices[0].picture for each in slices[1:]):
                     raise Unknown
                 found.append(_Picture(at, slices[0].frame_num, slices, 0, [], inside))
         return found
