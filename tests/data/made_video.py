@@ -156,10 +156,10 @@ def _options(recipe: Recipe) -> dict[str, str]:
         frames = "" if recipe.b_frames is None else f":bframes={recipe.b_frames}"
         return {"x265-params": f"{gop_kind}{frames}:log-level=none:pools=none:frame-threads=1"}
     if recipe.codec == "libx264":
-        return {
-            "x264-params": f"keyint={gop}:min-keyint=1:scenecut=0:open-gop={int(recipe.open_gop)}",
-            **recipe.options,
-        }
+        given = {**recipe.options}
+        params = f"cpu-independent=1:keyint={gop}:min-keyint=1:scenecut=0"
+        params += f":open-gop={int(recipe.open_gop)}:{given.pop('x264-params', '')}"
+        return {"x264-params": params.rstrip(":"), **given}
     if recipe.codec == "libsvtav1":
         return {"preset": "12", "svtav1-params": "lp=1", **recipe.options}
     if recipe.codec.startswith("libvpx"):

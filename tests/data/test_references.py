@@ -33,7 +33,7 @@ STREAMS = {
 
 def stream(path: Path, params: str, **more: Any) -> tuple[Any, list[Any], list[memoryview]]:
     fields: dict[str, Any] = {"container": "mp4", "frames": 80, "gop": 250, "scenes": 3, **more}
-    options = {"x264-params": f"scenecut=0:{params}", "crf": "30"}
+    options = {"x264-params": params, "crf": "30"}
     made = make_video(path, Recipe(codec="libx264", options=options, **fields))
     context, packets = packets_of(made)
     return context, packets, [memoryview(bytes(packet)) for packet in packets]
