@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_video import Recipe, make_video, nearest_frames, plain_frames
 
+from vidgen.data.bitstream import Bitstream
 from vidgen.data.indexing import index_source
 from vidgen.data.packets import KEY, Source
 from vidgen.data.plan import MERGE_GAP, byte_spans, runs
@@ -183,6 +184,20 @@ def test_one_request_for_exactly_the_needed_bytes(b_frames: Path) -> None:
     keys = np.flatnonzero(packets.flags & KEY)
     group = slice(int(keys[1]), int(keys[2]))
     assert reader.stats.fetched <= int(packets.size[group].sum())
+
+
+def test_where_following_references_fails_the_whole_run_is_decoded(
+    b_frames: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, source = indexed(b_frames)
+    clip: dict[str, Any] = {"start_s": 14 / 30, "frames": 4, "stride": 2}
+    expected = ClipReader(store).read(source, **clip)
+
+    def misled(self: Bitstream, packets: Any, listed: Any, asked: set[int]) -> Any:
+        return {0, *sorted(asked)[:-1]}, True  # no references at all, and one too few
+
+    monkeypatch.setattr(Bitstream, "needed", misled)
+    assert np.array_equal(ClipReader(store).read(source, **clip), expected)
 
 
 def test_what_was_fetched_before_is_not_fetched_again(b_frames: Path) -> None:

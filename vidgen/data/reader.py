@@ -277,14 +277,16 @@ class ClipReader:
         packets = [data(row) for row in range(run.start, run.stop)]
         if run.start > 0 and not bits.can_start(packets[0]):
             raise _NoStart(run.start)
-        left = {row for row in clip.slots if run.start <= row < run.stop}
+        asked = {row for row in clip.slots if run.start <= row < run.stop}
         every = set(range(len(packets)))
         chosen, followed = every, False
         if self.skip_disposable:
             listed = (source.packets.flags[run.start : run.stop] & DISPOSABLE).astype(bool).tolist()
-            chosen, followed = bits.needed(packets, listed, {row - run.start for row in left})
+            chosen, followed = bits.needed(packets, listed, {row - run.start for row in asked})
+        left = set(asked)
         error = self._feed(context, source, run.start, packets, chosen, left, clip)
-        if left and followed:  # a stream that breaks its own rules
+        if left and followed:  # a stream that breaks its own rules: trust none of its pictures
+            left = set(asked)
             error = self._feed(context, source, run.start, packets, every, left, clip)
         else:
             self.stats.passed_by += len(every) - len(chosen)
